@@ -1,0 +1,1 @@
+"""What travels to a host and acts there: protocol, engine, bundle."""

@@ -1,0 +1,1 @@
+"""What must hold and what would change: pure values and functions, no input or output."""

@@ -1,0 +1,141 @@
+"""A resource is a frozen value that says what must hold; a `Ref` names it within one lab on one host.
+
+Kinds subclass `Resource`, one file each.
+Ordering and cascades work on *tokens*, plain strings such as `netns:r1` or `link:r1/eth0`:
+a resource provides tokens, needs tokens, and stands on tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from nsprov.errors import Diagnostic, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOST = ""
+"""The `node` of a resource that lives on the host itself and in no node."""
+
+IDENTITY = {"role": "identity"}
+"""Metadata of a field that is part of the name: another value is another resource."""
+
+REPLACE = {"role": "replace"}
+"""Metadata of a field that the kernel cannot change in place: the resource is deleted and created."""
+
+
+class Ref(NamedTuple):
+    """The name of a resource: its kind and its name within the lab, on one host."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        """Write it as `kind:name`."""
+        return f"{self.kind}:{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Ref:
+        """Read `kind:name` back; the name may contain colons (IPv6)."""
+        kind, _, name = text.partition(":")
+        return cls(kind, name)
+
+
+class Resource:
+    """The base of every kind's dataclass; `None` in a field means "not managed"."""
+
+    kind: ClassVar[str]
+
+    def ref(self) -> Ref:
+        """Name this resource."""
+        raise NotImplementedError
+
+    def provides(self) -> tuple[str, ...]:
+        """Give the tokens that exist once this resource does."""
+        return ()
+
+    def needs(self) -> tuple[str, ...]:
+        """Give the tokens that must exist before this resource can."""
+        return ()
+
+    def stands_on(self) -> tuple[str, ...]:
+        """Give the needed tokens whose loss takes this resource with it (an address falls with its link)."""
+        return ()
+
+
+def place(node: str) -> str:
+    """Write a node for use in a name: the host itself is `host`."""
+    return node or "host"
+
+
+@lru_cache(maxsize=None)
+def schema(cls: type[Resource]) -> Mapping[str, Field[Any]]:
+    """Give a kind's fields by name."""
+    return {field.name: field for field in fields(cls)}  # type: ignore[arg-type]  # every kind is a dataclass
+
+
+@lru_cache(maxsize=None)
+def comparable(cls: type[Resource]) -> tuple[tuple[str, bool], ...]:
+    """Give the fields that a diff compares, each with whether a change of it replaces the resource."""
+    roles = [(name, field.metadata.get("role")) for name, field in schema(cls).items()]
+    return tuple((name, role == "replace") for name, role in roles if role != "identity")
+
+
+def encode(resource: Resource) -> dict[str, Any]:
+    """Give the fields that are managed, as JSON values; tuples become lists on the wire."""
+    return {name: value for name, value in vars(resource).items() if value is not None}
+
+
+_ATOMS: Mapping[str, type] = {"str": str, "int": int, "bool": bool}
+
+
+@lru_cache(maxsize=None)
+def _accepts(annotation: str) -> tuple[frozenset[type], bool]:
+    """Give the exact JSON types that a field's annotation allows, and whether it is a tuple."""
+    options = [option.strip() for option in annotation.split("|")]
+    types = {_ATOMS[option] for option in options if option in _ATOMS}
+    if "None" in options:
+        types.add(type(None))
+    return frozenset(types), any(option.startswith("tuple[") for option in options)
+
+
+def _tuples(value: object) -> object:
+    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def decode(cls: type[Resource], given: Mapping[str, Any]) -> Resource:
+    """Build a resource from what crossed the wire or lay on disk, trusting nothing.
+
+    Raises:
+        InputError: an unknown or missing field, or a value of another type.
+
+    """
+    known = schema(cls)
+    clean: dict[str, Any] = {}
+    for name, value in given.items():
+        field = known.get(name)
+        if field is None:
+            raise _malformed(cls, name, "is not a field of this kind")
+        types, is_tuple = _accepts(str(field.type))
+        if isinstance(value, (list, tuple)) and is_tuple:
+            clean[name] = _tuples(value)
+        elif type(value) in types:
+            clean[name] = value
+        else:
+            raise _malformed(cls, name, f"cannot be {value!r}")
+    for name, field in known.items():
+        if name not in clean and field.default is MISSING:
+            raise _malformed(cls, name, "is missing")
+    return cls(**clean)
+
+
+def _malformed(cls: type[Resource], name: str, why: str) -> InputError:
+    return InputError(
+        Diagnostic(
+            summary=f'{cls.kind}: field "{name}" {why}',
+            detail="The state that was sent to the agent, or that lies in the lab's manifest, is not one it understands.",
+            hint="use the same nsprov version on both sides; if a manifest is damaged, run `nsprov down`",
+        )
+    )
