@@ -25,6 +25,9 @@ IDENTITY = {"role": "identity"}
 REPLACE = {"role": "replace"}
 """Metadata of a field that the kernel cannot change in place: the resource is deleted and created."""
 
+LAB_TOKEN = "lab"
+"""What provides it is the lab's own file system, which goes when nothing is desired any more."""
+
 
 class Ref(NamedTuple):
     """The name of a resource: its kind and its name within the lab, on one host."""
@@ -63,6 +66,10 @@ class Resource:
     def stands_on(self) -> tuple[str, ...]:
         """Give the needed tokens whose loss takes this resource with it (an address falls with its link)."""
         return ()
+
+    def dies_with(self) -> tuple[str, ...]:
+        """Give the tokens whose loss, of all of them, makes the kernel delete this by itself."""
+        return self.stands_on()
 
 
 def place(node: str) -> str:

@@ -1,0 +1,168 @@
+"""The agent: takes requests from a controller, looks at the kernel, plans, acts, verifies, and can go back.
+
+One run on a host is `prepare` (lock, observe, diff), then `apply` (journal, execute, verify), then `commit` or `rollback`.
+A controller that goes away before `commit` has changed its mind: the agent rolls back by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from nsprov.agent import protocol
+from nsprov.agent.run import Run
+from nsprov.errors import Diagnostic, Difference, InputError, Interrupted, NsprovError, RollbackIncomplete, StepFailed
+from nsprov.kernel import audit, lab
+from nsprov.kinds import SCHEMAS
+from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_LISTED = 200
+
+
+class Agent:
+    """One conversation: at most one run on one lab."""
+
+    def __init__(self, channel: protocol.LineChannel) -> None:
+        """Store the channel; the host is not touched before the first request."""
+        self._channel = channel
+        self._run: Run | None = None
+        self._stack = contextlib.ExitStack()
+        self._verbs: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+            "prepare": self._prepare,
+            "apply": self._apply,
+            "rollback": self._rollback,
+            "commit": self._commit,
+            "state": self._state,
+            "labs": self._labs,
+            "audit": self._audit,
+        }
+        """All that a controller may ask for; each works on one named lab, and only on what bears its mark."""
+
+    def serve(self) -> None:
+        """Answer requests until the controller goes."""
+        self._channel.send({"event": "hello", "version": protocol.VERSION, "uid": os.geteuid(), "pid": os.getpid()})
+        with self._stack:
+            while True:
+                request = self._channel.receive()
+                if request is None:
+                    break
+                self._channel.send(self._answer(request))
+            if self._run is not None and self._run.uncommitted:
+                self._run.rollback()
+
+    def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        verb = str(request.get("verb"))
+        try:
+            if verb not in self._verbs:
+                raise InputError(Diagnostic(summary=f'the agent has no verb "{verb}"'))
+            return {"reply": verb, **self._verbs[verb](request)}
+        except NsprovError as problem:
+            return failure(problem)
+        except OSError as problem:
+            return failure(StepFailed(unexpected(problem)))
+
+    def _prepare(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Look and plan; with `act`, take the lab's lock first and keep it until the controller goes."""
+        name = _name(request)
+        desired = load_state(request["desired"], SCHEMAS)
+        if request.get("act"):
+            self._stack.enter_context(lab.Lab(name).locked(str(request.get("holder", "nsprov"))))
+        self._run = run = Run(name, desired)
+        run.look()
+        plan = run.plan(with_fingerprint=bool(request.get("fingerprint")))
+        if "expected" in request:
+            run.expect(load_plan(request["expected"], SCHEMAS))
+        listed = len(plan.changes) <= _LISTED or bool(request.get("detail"))
+        reply: dict[str, Any] = {"counts": plan.counts(), "interrupted": run.interrupted, "listed": listed}
+        if listed:
+            reply["plan"] = dump_plan(plan)
+        return {**reply, "timing": run.timing}
+
+    def _apply(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        run = self._prepared()
+        try:
+            run.execute(self._progress)
+        except KeyboardInterrupt:
+            raise Interrupted(Diagnostic(summary="interrupted")) from None
+        left = run.verify()
+        if left:
+            rows = [Diagnostic(f'"{change.ref}" is not as asked', str(change.ref), change.reason) for change in left]
+            raise Difference(*rows)
+        return {"held": run.holders(), "timing": run.timing}
+
+    def _progress(self, step: str, done: int, total: int) -> None:
+        """Tell how far we are; stop if the controller wants something else or is gone."""
+        if self._channel.waiting():
+            raise KeyboardInterrupt
+        self._channel.send({"event": "step", "step": step, "done": done, "total": total})
+
+    def _rollback(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        left = self._prepared().rollback()
+        if left:
+            raise RollbackIncomplete(*(Diagnostic(f'"{change.ref}" is left', str(change.ref), change.reason) for change in left))
+        return {}
+
+    def _commit(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        run = self._prepared()
+        run.commit()
+        return {"timing": run.timing}
+
+    def _state(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Give what was applied last and what is observed of it."""
+        run = Run(_name(request), {})
+        run.look()
+        return {"applied": dump_state(run.applied.values()), "observed": dump_state(run.observed.values())}
+
+    def _labs(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        found = []
+        for name in lab.labs():
+            manifest = lab.Lab(name).read("manifest.json")
+            rows = manifest.get("resources")
+            nodes = sum(1 for row in rows if row[0] == "netns") if isinstance(rows, list) else 0
+            found.append({"lab": name, "nodes": nodes, "since": manifest.get("since", ""), "topology": manifest.get("topology", "")})
+        return {"labs": found}
+
+    def _audit(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"left": [found.as_dict() for found in audit.audit(_name(request))]}
+
+    def _prepared(self) -> Run:
+        if self._run is None:
+            raise InputError(Diagnostic(summary="nothing is prepared"))
+        return self._run
+
+
+def _name(request: Mapping[str, Any]) -> str:
+    """Check a lab's name again: it becomes part of paths."""
+    name = request.get("lab")
+    if not isinstance(name, str) or not name[:1].isalpha() or not name.replace("-", "").isalnum() or not name.isascii():
+        raise InputError(Diagnostic(summary=f"{name!r} is no name of a lab"))
+    return name
+
+
+def failure(problem: NsprovError) -> dict[str, Any]:
+    """Give an error as a reply: its class's name, for the controller to raise it again, and its diagnostics."""
+    return {"error": type(problem).__name__, "diagnostics": [diagnostic.as_dict() for diagnostic in problem.diagnostics]}
+
+
+def unexpected(problem: OSError) -> Diagnostic:
+    """Say in words what the operating system refused."""
+    subject = f' "{problem.filename}"' if problem.filename else ""
+    hint = "run as root, or with sudo" if problem.errno in (1, 13) else ""
+    return Diagnostic(f"the kernel refused{subject or ' an operation'}", "", f"{problem.strerror or problem}.", hint)
+
+
+def serve(channel: protocol.LineChannel) -> None:
+    """Be the agent on this channel until the controller goes; a controller that is gone is no error."""
+    with contextlib.suppress(BrokenPipeError):
+        Agent(channel).serve()
+
+
+def main() -> None:
+    """Be the agent over standard input and output."""
+    serve(protocol.LineChannel(sys.stdin.fileno(), sys.stdout.fileno()))

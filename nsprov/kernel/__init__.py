@@ -1,0 +1,1 @@
+"""The only code that touches the machine: system calls, netlink, mounts, files."""

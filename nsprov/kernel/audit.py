@@ -1,0 +1,114 @@
+"""Proof that nothing of a lab is left: looks at the machine, never at the manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from nsprov.errors import Diagnostic
+from nsprov.kernel import libc
+from nsprov.kernel.files import ETC_NETNS
+from nsprov.kernel.lab import RUN
+from nsprov.kernel.machine import MARK, Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+def audit(lab: str) -> list[Diagnostic]:
+    """Give everything on this host that is the lab's: links, namespaces, mounts, files, processes."""
+    kernel = Kernel(lab)
+    return [*_links(kernel), *_namespaces(kernel), *_mounts(kernel), *_paths(kernel)]
+
+
+def _links(kernel: Kernel) -> Iterator[Diagnostic]:
+    """Links with the lab's mark in this and in every namespace that a process or a pin keeps."""
+    for where, fd in [("the host", None), *_network_namespaces()]:
+        probe = f"?{where}"
+        with kernel.namespaces.inside("net", fd):
+            if fd is not None:
+                os.close(fd)
+            dump = kernel.netlink.dump_here(probe)
+        for link in dump.links:
+            if link.alias.startswith(f"{MARK}{kernel.lab.name}/"):
+                yield Diagnostic(f'link "{link.name}" is there', where, f"Its mark is {link.alias}.")
+
+
+def _network_namespaces() -> Iterator[tuple[str, int]]:
+    """Open each network namespace but ours once, with who keeps it: processes first, then pins."""
+    known = {os.stat("/proc/self/ns/net").st_ino}
+    paths = [(f"process {pid} ({_command(pid)})", f"/proc/{pid}/ns/net") for pid in _processes()]
+    with contextlib.suppress(FileNotFoundError):
+        paths.extend((f"/run/netns/{name}", f"/run/netns/{name}") for name in sorted(os.listdir("/run/netns")))
+    for who, path in paths:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            continue  # the process has ended, or it is not ours to look into (ptrace(2))
+        inode = os.fstat(fd).st_ino
+        if inode in known or libc.namespace_type(fd) != libc.CLONE_NEWNET:
+            os.close(fd)
+            continue
+        known.add(inode)
+        yield who, fd
+
+
+def _namespaces(kernel: Kernel) -> Iterator[Diagnostic]:
+    for node, name in kernel.discover().items():
+        yield Diagnostic(f'network namespace "{name}" is there', f"/run/netns/{name}", f'It is node "{node}".')
+
+
+def _mounts(kernel: Kernel) -> Iterator[Diagnostic]:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            target = line.split()[4]
+            if target == kernel.lab.root or target.startswith(f"{kernel.lab.root}/"):
+                yield Diagnostic(f'mount "{target}" is there', target)
+
+
+def _paths(kernel: Kernel) -> Iterator[Diagnostic]:
+    for path in (kernel.lab.root, kernel.lab.lock):
+        if os.path.lexists(path):
+            yield Diagnostic(f'file "{path}" is there', path)
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(ETC_NETNS)):
+            if kernel.files.etc_is_ours(name):
+                yield Diagnostic(f'link "{ETC_NETNS}/{name}" is there', f"{ETC_NETNS}/{name}", f"It leads into {RUN}.")
+
+
+def inodes(kernel: Kernel, nodes: Iterable[str]) -> set[int]:
+    """Give the inode numbers of nodes' network namespaces, while they are pinned."""
+    found = set()
+    for node in nodes:
+        fd = kernel.namespaces.open(node, "net")
+        if fd is not None:
+            found.add(os.fstat(fd).st_ino)
+            os.close(fd)
+    return found
+
+
+def holders(netns: set[int]) -> list[str]:
+    """Say which processes are in one of these network namespaces, or hold one open."""
+    found = []
+    for pid in _processes():
+        with contextlib.suppress(OSError):  # it has ended, or it is not ours to look into (ptrace(2))
+            if os.stat(f"/proc/{pid}/ns/net").st_ino in netns:
+                found.append(f"process {pid} ({_command(pid)}) is in it")
+                continue
+            fds = [f"/proc/{pid}/fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd")]
+            held = [path for path in fds if os.readlink(path).startswith("net:[") and os.stat(path).st_ino in netns]
+            found.extend(f"process {pid} ({_command(pid)}) holds it open as {path}" for path in held)
+    return found
+
+
+def _processes() -> list[int]:
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _command(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return "gone"

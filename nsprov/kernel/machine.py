@@ -1,0 +1,158 @@
+"""One lab's hands on this host, as the kinds get them, and what they see with one look.
+
+`Kernel` bundles the doors; `Snapshot` caches dumps between two changes, so that each namespace is read once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from typing import TYPE_CHECKING, Any
+
+from nsprov.kernel import namespaces
+from nsprov.kernel.files import Files
+from nsprov.kernel.lab import Lab
+from nsprov.kernel.mounts import Mounts
+from nsprov.kernel.namespaces import Namespaces
+from nsprov.kernel.netlink import Dump, Netlink
+from nsprov.plan.resource import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from nsprov.kernel.rtnl import Link, Message
+
+MARK = "nsprov:"
+PEER = "~peer"
+
+
+class Kernel:
+    """The doors to this host's kernel for one lab."""
+
+    def __init__(self, lab: str) -> None:
+        """Open the doors; nothing is changed."""
+        self.lab = Lab(lab)
+        self.namespaces = Namespaces(self.lab.pins)
+        self.netlink = Netlink(self.namespaces)
+        self.files = Files(self.lab, self.namespaces)
+        self.mounts = Mounts(self.namespaces, self.lab)
+        self.seen = Snapshot(self)
+        # One descriptor per namespace at least; the hard limit is as far as one may go without asking.
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    def mark(self, ref: Ref, *, peer: bool = False) -> str:
+        """Give the alias that says whose a link is (ip-link(8), `alias`)."""
+        return f"{MARK}{self.lab.name}/{ref}{PEER if peer else ''}"
+
+    def marked(self, link: Link) -> tuple[Ref, bool] | None:
+        """Read a link's mark: the ref and whether it is the peer end; `None` if it is not this lab's."""
+        prefix = f"{MARK}{self.lab.name}/"
+        if not link.alias.startswith(prefix):
+            return None
+        text = link.alias[len(prefix) :]
+        return Ref.parse(text[: -len(PEER)] if text.endswith(PEER) else text), text.endswith(PEER)
+
+    def pinned(self, kind: str) -> set[str]:
+        """Give the nodes that have a pin of a type other than net."""
+        try:
+            nodes = os.listdir(self.lab.pins)
+        except FileNotFoundError:
+            return set()
+        return {node for node in nodes if os.path.lexists(f"{self.lab.pins}/{node}/{kind}")}
+
+    def taken(self, wants: Iterable[tuple[Ref, str, str]]) -> dict[Ref, str]:
+        """Say which of the wanted link names, `(ref, node, name)`, somebody else's link has."""
+        found = {}
+        for ref, node, name in wants:
+            link = self.seen.links(node).get(name)
+            if link is not None and self.marked(link) is None:
+                where = f'in node "{node}"' if node else "on the host"
+                found[ref] = f'A link "{name}" exists {where} and does not bear the mark of this lab.'
+        return found
+
+    def delete_links(self, kind: str, refs: Iterable[Ref], nodes: Iterable[str]) -> None:
+        """Delete the links that bear the marks of `refs`, wherever in `nodes` they are, the host's first."""
+        going = set(refs)
+        done: set[Ref] = set()
+        for node in sorted(nodes):
+            ends = [(link.index, ref) for _, link, ref, _ in self.seen.marked_links([node], kind) if ref in going and ref not in done]
+            if ends:
+                self.netlink.delete_links(node, [index for index, _ in ends], ends[0][1])
+                done.update(ref for _, ref in ends)
+
+    def rare_dump(
+        self, node: str, message: Message, parse: Callable[[bytes], dict[str, Any] | None]
+    ) -> Iterator[dict[str, Any]]:
+        """Read what is seldom there, rules or neighbours, past the snapshot."""
+        if self.seen.dump(node).links:
+            for data in self.netlink.dump_raw(node, message):
+                found = parse(data)
+                if found is not None:
+                    yield found
+
+    def discover(self) -> dict[str, str]:
+        """Find this lab's network namespaces by their marks alone: node -> name below /run/netns."""
+        found: dict[str, str] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for name in sorted(os.listdir(namespaces.NETNS)):
+                node = self._marked_netns(name)
+                if node is not None:
+                    found[node] = name
+        return found
+
+    def _marked_netns(self, name: str) -> str | None:
+        probe = f"?{name}"
+        self.namespaces.names[probe] = name
+        try:
+            with self.namespaces.inside("net"):
+                dump = self.netlink.dump(probe, addresses=False, routes=False)
+        except FileNotFoundError:
+            return None
+        finally:
+            self.netlink.forget(probe)
+            del self.namespaces.names[probe]
+        marks = [self.marked(link) for link in dump.links if link.name == "lo"]
+        return marks[0][0].name if marks and marks[0] else None
+
+
+class Snapshot:
+    """What was seen of the namespaces since the last change; the doors forget it when they act."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        """Start with nothing seen."""
+        self._kernel = kernel
+        self._dumps: dict[str, Dump] = {}
+
+    def clear(self) -> None:
+        """Forget everything: the next look goes to the kernel."""
+        self._dumps.clear()
+        self._kernel.netlink.forget()
+
+    def dump(self, node: str) -> Dump:
+        """Give a node's links, addresses and routes; an empty dump if its namespace is not there."""
+        if node not in self._dumps:
+            self._dumps[node] = self._look(node)
+        return self._dumps[node]
+
+    def links(self, node: str) -> dict[str, Link]:
+        """Give a node's links by name."""
+        return {link.name: link for link in self.dump(node).links}
+
+    def marked_links(self, nodes: list[str], kind: str) -> Iterator[tuple[str, Link, Ref, bool]]:
+        """Give the links of a kind that bear this lab's mark: node, link, ref, whether it is the peer end."""
+        for node in nodes:
+            for link in self.dump(node).links:
+                mark = self._kernel.marked(link)
+                if mark and mark[0].kind == kind:
+                    yield node, link, *mark
+
+    def _look(self, node: str) -> Dump:
+        inside = bool(node)
+        try:
+            # On the host itself only links are ours, and addresses on them; its routes may be a whole Internet.
+            return self._kernel.netlink.dump(node, addresses=True, routes=inside)
+        except FileNotFoundError:
+            return Dump()

@@ -1,0 +1,188 @@
+"""The mount namespaces of nodes: the host's view, with the node's own /sys, files and an empty /run/netns.
+
+A node must not see pins: it could remove them, and copies of them would keep namespaces alive (namespaces(7)).
+So every node's mount namespace is cloned from a template without them, which also keeps the cost per node flat.
+What a node needs from the host (its files) is handed over as detached mounts (open_tree(2), move_mount(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from nsprov.kernel import libc
+from nsprov.kernel.lab import RUN
+from nsprov.kernel.namespaces import NETNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from nsprov.kernel.lab import Lab
+    from nsprov.kernel.namespaces import Namespaces
+
+CGROUPS = "/sys/fs/cgroup"
+_PSEUDO = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
+
+SHARED = "@lab/"
+"""The prefix of sources that all nodes share; they are bound read-only, so that no node can change another's."""
+
+
+class Mounts:
+    """Makes and changes the mount namespaces of one lab's nodes; binds map a target to a source `<node>/<path>`."""
+
+    def __init__(self, namespaces: Namespaces, lab: Lab) -> None:
+        """Store what is acted on."""
+        self._namespaces = namespaces
+        self._lab = lab
+
+    def create(self, nodes: Mapping[str, Mapping[str, str]]) -> None:
+        """Make, furnish and pin a mount namespace for each node; OSError if a mount is refused."""
+        allowed = os.sched_getaffinity(0)
+        try:
+            with self._template() as template:
+                for node, binds in nodes.items():
+                    self._create_pinned(node, binds, template, sorted(allowed))
+        finally:
+            if os.sched_getaffinity(0) != allowed:
+                os.sched_setaffinity(0, allowed)
+
+    def change(self, node: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """Bind and unbind files in a node's live mount namespace; OSError if a mount is refused."""
+        pin = self._namespaces.open(node, "mnt")
+        if pin is None:
+            raise FileNotFoundError(f"the mount namespace of node {node} is gone")
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, pin)
+            with self._namespaces.inside("mnt", pin):
+                missing = [target for target in after if not os.path.exists(target)]
+            overlays = self._overlays(node, missing, stack)
+            # A new overlay hides what was bound below it: those binds are made again.
+            fresh = {t: s for t, s in after.items() if before.get(t) != s or t.startswith(tuple(overlays))}
+            trees = self._trees(fresh, stack)
+            with self._namespaces.inside("mnt", pin):
+                for target in before:
+                    if before[target] != after.get(target):
+                        _unbind(target)
+                _attach(overlays, trees)
+
+    def remove(self, node: str) -> None:
+        """Unpin a node's mount namespace and drop its overlays."""
+        self._namespaces.unpin(node, "mnt")
+        shutil.rmtree(f"{self._lab.overlays}/{node}", ignore_errors=True)
+
+    def bound(self, node: str, binds: Mapping[str, str]) -> dict[str, str] | None:
+        """Tell which of `binds` hold in a node's mount namespace; `None` if it is not pinned."""
+        pin = self._namespaces.open(node, "mnt")
+        if pin is None:
+            return None
+        sources = {target: _identity(f"{self._lab.files}/{source}") for target, source in binds.items()}
+        with self._namespaces.inside("mnt", pin):
+            os.close(pin)
+            return {t: source for t, source in binds.items() if sources[t] and _identity(t) == sources[t]}
+
+    def _create_pinned(self, node: str, binds: Mapping[str, str], template: int, cpus: Sequence[int]) -> None:
+        """Make a mount namespace and pin it; on EINVAL again on each CPU.
+
+        Since Linux 6.18 namespace ids are handed out in batches per CPU, and a mount namespace can be pinned only from
+        one with a lower id (mnt_ns_loop() in fs/namespace.c). The CPU that made our own namespace always succeeds.
+        """
+        for cpu in (None, *cpus):
+            if cpu is not None:
+                os.sched_setaffinity(0, {cpu})
+            fd = self._furnished(node, binds, template)
+            try:
+                return self._namespaces.pin(fd, node, "mnt")
+            except OSError as problem:
+                if problem.errno != errno.EINVAL or cpu == cpus[-1]:
+                    raise
+            finally:
+                os.close(fd)
+        return None
+
+    def _furnished(self, node: str, binds: Mapping[str, str], template: int) -> int:
+        """Make a mount namespace from the template and give a descriptor of it."""
+        with contextlib.ExitStack() as stack:
+            overlays = self._overlays(node, [target for target in binds if not os.path.exists(target)], stack)
+            trees = self._trees(binds, stack)
+            groups = _tree(CGROUPS, stack, recursive=True) if libc.is_mount(CGROUPS) else None
+            self._namespaces.enter_net(node)
+            stack.enter_context(self._namespaces.inside("mnt", template))
+            libc.unshare(libc.CLONE_NEWNS)
+            # A sysfs shows the network namespace of the process that mounts it (fs/sysfs/mount.c).
+            libc.mount("sysfs", "/sys", "sysfs", _PSEUDO)
+            if groups is not None:
+                libc.move_mount(groups, CGROUPS)
+            for path in (NETNS, RUN):
+                libc.mount("nsprov", path, "tmpfs", _PSEUDO, "mode=0755")
+            _attach(overlays, trees)
+            return os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    @contextlib.contextmanager
+    def _template(self) -> Iterator[int]:
+        """Make a mount namespace without pins and without /sys, from which the nodes' are cloned."""
+        with self._namespaces.inside("mnt"):
+            libc.unshare(libc.CLONE_NEWNS)
+            # Slave: what the host unmounts later must not be held by nodes; what nodes mount stays theirs.
+            libc.mount(None, "/", None, libc.MS_SLAVE | libc.MS_REC)
+            for path in (NETNS, RUN, "/sys"):
+                while libc.is_mount(path):
+                    libc.umount(path)
+            fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _trees(self, binds: Mapping[str, str], stack: contextlib.ExitStack) -> dict[str, tuple[int, bool]]:
+        """Copy the mounts of the sources, each with whether it is to be read-only; from the host's view."""
+        return {t: (_tree(f"{self._lab.files}/{s}", stack), s.startswith(SHARED)) for t, s in binds.items()}
+
+    def _overlays(self, node: str, missing: Sequence[str], stack: contextlib.ExitStack) -> dict[str, int]:
+        """Make an overlay for each top directory of the host that lacks a file to bind over: the host's is not ours."""
+        made: dict[str, int] = {}
+        for target in missing:
+            top = "/" + target.split("/")[1]
+            base = f"{self._lab.overlays}/{node}{top}"
+            if top in made or os.path.isdir(base):
+                continue
+            for name in ("upper", "work"):
+                os.makedirs(f"{base}/{name}", 0o755)
+            options = {"lowerdir": top, "upperdir": f"{base}/upper", "workdir": f"{base}/work"}
+            made[top] = libc.detached_mount("overlay", f"nsprov-{node}", options)
+            stack.callback(os.close, made[top])
+        return made
+
+
+def _tree(path: str, stack: contextlib.ExitStack, *, recursive: bool = False) -> int:
+    fd = libc.open_tree(path, recursive=recursive)
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _attach(overlays: Mapping[str, int], trees: Mapping[str, tuple[int, bool]]) -> None:
+    for top, fd in overlays.items():
+        libc.move_mount(fd, top)
+    for target, (fd, read_only) in trees.items():
+        if not os.path.exists(target):
+            os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+            os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        libc.move_mount(fd, target)
+        if read_only:
+            libc.mount(None, target, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+
+
+def _unbind(target: str) -> None:
+    # EINVAL: it is not bound, somebody unmounted it in the node; ENOENT: somebody removed it.
+    with contextlib.suppress(OSError):
+        libc.umount(target, libc.MNT_DETACH)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino

@@ -1,0 +1,171 @@
+"""Create, pin, enter and unpin namespaces.
+
+The agent is a process of one thread made for this, so it enters namespaces itself and comes home by descriptor.
+A pin is a bind mount of an nsfs file; "the file exists" proves nothing, so every pin is asked for its type (ioctl_ns(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from nsprov.kernel import libc
+from nsprov.plan.resource import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+NETNS = "/run/netns"
+TYPES: Mapping[str, int] = {"net": libc.CLONE_NEWNET, "mnt": libc.CLONE_NEWNS, "uts": libc.CLONE_NEWUTS}
+
+
+class Namespaces:
+    """The namespaces of one lab as seen from the host: `names` maps a node to the name of its netns."""
+
+    def __init__(self, pins: str) -> None:
+        """Remember where this process comes from; `pins` is the lab's directory of pins other than net."""
+        self.pins = pins
+        self.names: dict[str, str] = {}
+        self._home = {kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in TYPES}
+        self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._here = HOST
+
+    def path(self, node: str, kind: str) -> str:
+        """Say where a node's namespace of the type `kind` is, or would be, pinned."""
+        return f"{NETNS}/{self.names[node]}" if kind == "net" else f"{self.pins}/{node}/{kind}"
+
+    def open(self, node: str, kind: str) -> int | None:
+        """Open a node's pin; `None` when there is none or when it is no namespace of that type."""
+        if node == HOST:
+            return os.dup(self._home[kind])
+        if kind == "net" and node not in self.names:
+            return None
+        return open_pin(self.path(node, kind), kind)
+
+    @contextlib.contextmanager
+    def opened(self, nodes: Iterable[str]) -> Iterator[dict[str, int]]:
+        """Open the net pins of nodes, the host aside, for requests that name namespaces by descriptor."""
+        fds: dict[str, int] = {}
+        try:
+            for node in nodes:
+                if node != HOST and node not in fds:
+                    fds[node] = self._must_open(node)
+            yield fds
+        finally:
+            for fd in fds.values():
+                os.close(fd)
+
+    def _must_open(self, node: str) -> int:
+        fd = self.open(node, "net")
+        if fd is None:
+            raise FileNotFoundError(errno.ENOENT, "its network namespace is gone", node)
+        return fd
+
+    def enter_net(self, node: str) -> None:
+        """Move this process into a node's network namespace, or home; FileNotFoundError if it is not pinned."""
+        if node == self._here:
+            return
+        fd = self._must_open(node)
+        try:
+            libc.setns(fd, libc.CLONE_NEWNET)
+        finally:
+            os.close(fd)
+        self._here = node
+
+    def go_home(self) -> None:
+        """Move this process back into the namespaces that it came from."""
+        libc.setns(self._home["net"], libc.CLONE_NEWNET)
+        self._here = HOST
+
+    def create_net(self, node: str) -> None:
+        """Make a network namespace, pin it as `ip netns add` does, and stay in it."""
+        path = self.path(node, "net")
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+        try:
+            libc.unshare(libc.CLONE_NEWNET)
+            self._here = node
+            libc.mount("/proc/self/ns/net", path, None, libc.MS_BIND)
+        except OSError:
+            os.unlink(path)
+            raise
+
+    def create_uts(self, node: str) -> int:
+        """Make and pin a UTS namespace, stay in it, and give a descriptor of it that the caller closes."""
+        libc.unshare(libc.CLONE_NEWUTS)
+        fd = os.open("/proc/self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+        self.pin(fd, node, "uts")
+        return fd
+
+    def pin(self, fd: int, node: str, kind: str) -> None:
+        """Bind the namespace behind `fd` to its path, so that it outlives every process."""
+        path = self.path(node, kind)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(os.path.dirname(path), 0o700)
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        libc.mount(f"/proc/self/fd/{fd}", path, None, libc.MS_BIND)
+
+    def unpin(self, node: str, kind: str) -> None:
+        """Remove a pin: detach and unlink, always both, because a mount that others copied goes with its file."""
+        path = self.path(node, kind)
+        unpin(path)
+        if kind != "net":
+            with contextlib.suppress(OSError):  # the node has another pin, or none was left
+                os.rmdir(os.path.dirname(path))
+
+    @contextlib.contextmanager
+    def inside(self, kind: str, fd: int | None = None) -> Iterator[None]:
+        """Come home from a namespace of the type `kind`, having entered the one behind `fd` if given."""
+        try:
+            if fd is not None:
+                libc.setns(fd, TYPES[kind])
+            yield
+        finally:
+            libc.setns(self._home[kind], TYPES[kind])
+            if kind == "mnt":
+                # setns(2) puts root and cwd at the root of the mount namespace, which under chroot(2) is not ours.
+                os.fchdir(self._root)
+                os.chroot(".")
+            if kind == "net":
+                self._here = HOST
+
+
+def open_pin(path: str, kind: str) -> int | None:
+    """Open the namespace pinned at `path`; `None` if there is none of that type.
+
+    O_NONBLOCK because a FIFO in its place must not stop us.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    if libc.namespace_type(fd) == TYPES[kind]:
+        return fd
+    os.close(fd)
+    return None
+
+
+def unpin(path: str) -> None:
+    """Detach every mount at `path` and unlink the file; what is absent is gone already."""
+    with contextlib.suppress(OSError):  # EINVAL: not a mount; ENOENT: no file
+        while True:
+            libc.umount(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def share_netns_directory() -> None:
+    """Mount /run/netns as `ip netns add` does: shared, so that a name made in one mount namespace shows in all.
+
+    Under flock(2), because two first calls at a time would stack the bind mounts (Debian bug 949235).
+    """
+    fd = os.open(NETNS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if not libc.is_mount(NETNS):
+            libc.mount(NETNS, NETNS, None, libc.MS_BIND | libc.MS_REC)
+            libc.mount(None, NETNS, None, libc.MS_SHARED | libc.MS_REC)
+    finally:
+        os.close(fd)

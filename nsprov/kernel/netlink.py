@@ -1,0 +1,250 @@
+"""The door to rtnetlink: sockets in namespaces, batches whose errors keep their subject, dumps.
+
+The kernel handles a message while it is being sent, so after sendmsg(2) every answer is there to be read:
+a batch needs no acknowledgements, only failures speak.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import struct
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nsprov.errors import Diagnostic, KernelError
+from nsprov.kernel import rtnl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from nsprov.kernel.namespaces import Namespaces
+    from nsprov.plan.resource import Ref
+
+_BATCH = 32
+_RECEIVE = 1 << 18
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
+_MAX_SOCKETS = 4096
+
+
+@dataclass(frozen=True)
+class Request:
+    """A message to be sent in a node's network namespace; `ref` is whose failure it would be."""
+
+    node: str
+    message: rtnl.Message
+    ref: Ref
+    absent_is_fine: bool = False
+
+
+@dataclass(frozen=True)
+class Dump:
+    """All links, addresses and routes of one network namespace."""
+
+    links: tuple[rtnl.Link, ...] = ()
+    addresses: tuple[rtnl.Address, ...] = ()
+    routes: tuple[rtnl.Route, ...] = ()
+
+
+_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT})
+
+
+class Netlink:
+    """Speaks rtnetlink in the namespaces of one lab; sockets are kept, for a socket stays in its namespace."""
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        """Store what is acted on."""
+        self._namespaces = namespaces
+        self._sockets: dict[str, socket.socket] = {}
+        self._indexes: dict[tuple[str, str], int] = {}
+        self._sequence = 0
+        self._later: list[Request] = []
+
+    def later(self, request: Request) -> None:
+        """Keep a request until `settle`."""
+        self._later.append(request)
+
+    def abandon(self) -> None:
+        """Drop what was kept for later."""
+        self._later = []
+
+    def settle(self) -> None:
+        """Send what was kept for later."""
+        requests, self._later = self._later, []
+        self.send(requests)
+
+    def send(self, requests: Iterable[Request]) -> None:
+        """Send requests, those of one node in their order, in batches.
+
+        Raises:
+            KernelError: with a diagnostic for the first refused request of the first node that has one.
+
+        """
+        by_node: dict[str, list[Request]] = defaultdict(list)
+        for request in requests:
+            by_node[request.node].append(request)
+        for node, queue in by_node.items():
+            for start in range(0, len(queue), _BATCH):
+                self._send_batch(node, queue[start : start + _BATCH])
+
+    def _send_batch(self, node: str, batch: Sequence[Request]) -> None:
+        connection = self._socket(node)
+        first = self._sequence + 1
+        self._sequence += len(batch)
+        connection.send(rtnl.packed_together([(r.message, first + n) for n, r in enumerate(batch)]))
+        for kind, sequence, start, end, data in _answers(connection):
+            if kind == _NLMSG_ERROR and first <= sequence <= self._sequence:
+                code, said = _refusal(data, start, end)
+                request = batch[sequence - first]
+                if code and not (request.absent_is_fine and code in _GONE):
+                    raise refused(request.ref, code, said)
+
+    def dump(self, node: str, *, addresses: bool, routes: bool) -> Dump:
+        """Read a node's links, and its addresses and routes if asked for.
+
+        All dumps are asked for at once: since Linux 6.9 a small one ends in its first datagram; where it does not,
+        the kernel answers EBUSY to the next, which is asked again.
+        """
+        wanted = [rtnl.get_links()]
+        if addresses:
+            wanted.append(rtnl.get_addresses())
+        if routes:
+            wanted.append(rtnl.get_routes())
+        links: list[rtnl.Link] = []
+        found: list[rtnl.Address] = []
+        ways: list[rtnl.Route] = []
+
+        def take(kind: int, data: bytes, start: int, end: int) -> None:
+            if kind == rtnl.RTM_NEWLINK:
+                links.append(rtnl.parse_link(data, start, end))
+            elif kind == rtnl.RTM_NEWADDR:
+                found.append(rtnl.parse_address(data, start, end))
+            elif kind == rtnl.RTM_NEWROUTE:
+                route = rtnl.parse_route(data, start, end)
+                if route:
+                    ways.append(route)
+
+        self._dump(node, wanted, take)
+        return Dump(tuple(links), tuple(found), tuple(ways))
+
+    def dump_here(self, probe: str) -> Dump:
+        """Read the links of the namespace that this process is in; `probe` is a name that no node has."""
+        with _open() as self._sockets[probe]:
+            dump = self.dump(probe, addresses=False, routes=False)
+        del self._sockets[probe]
+        return dump
+
+    def _dump(self, node: str, wanted: Sequence[rtnl.Message], take: Callable[[int, bytes, int, int], None]) -> None:
+        connection = self._socket(node)
+        first = self._sequence + 1
+        self._sequence += len(wanted)
+        pending = dict(enumerate(wanted, first))
+        while pending:
+            connection.send(rtnl.packed_together([(message, number) for number, message in pending.items()]))
+            busy: dict[int, rtnl.Message] = {}
+            while pending:
+                data = connection.recv(_RECEIVE)
+                for kind, sequence, start, end in rtnl.split(data):
+                    if sequence not in pending:
+                        continue
+                    if kind in (_NLMSG_DONE, _NLMSG_ERROR):
+                        message = pending.pop(sequence)
+                        code, said = _refusal(data, start, end) if kind == _NLMSG_ERROR else (0, "")
+                        if code == errno.EBUSY:
+                            busy[sequence] = message
+                        elif code:
+                            raise OSError(code, said or os.strerror(code), node)
+                    else:
+                        take(kind, data, start, end)
+            pending = busy
+
+    def dump_raw(self, node: str, message: rtnl.Message) -> list[bytes]:
+        """Send one dump request and give the messages of its answer, each with its header."""
+        found: list[bytes] = []
+        self._dump(node, [message], lambda _kind, data, start, end: found.append(data[start - 16 : end]))
+        return found
+
+    def delete_links(self, node: str, indexes: Sequence[int], ref: Ref) -> None:
+        """Delete links of one node in one go: one by one, each would wait for a grace period of its own."""
+        if len(indexes) == 1:
+            self.send([Request(node, rtnl.delete_link(indexes[0]), ref, absent_is_fine=True)])
+        elif indexes:
+            # A group of its own for this moment: 31 random bits, so that nobody else's links are in it.
+            group = secrets.randbits(31) | 1
+            settings = rtnl.LinkSettings(group=group)
+            self.send(Request(node, rtnl.set_link(index, settings), ref, absent_is_fine=True) for index in indexes)
+            self.send([Request(node, rtnl.delete_group(group), ref, absent_is_fine=True)])
+        self._indexes.clear()
+
+    def index(self, node: str, name: str) -> int:
+        """Give the index of a node's link; OSError (ENODEV) if there is none of that name."""
+        key = (node, name)
+        if key not in self._indexes:
+            self._namespaces.enter_net(node)
+            self._indexes[key] = socket.if_nametoindex(name)
+        return self._indexes[key]
+
+    def forget(self, node: str | None = None) -> None:
+        """Drop what is remembered of links, and the socket in `node`, which would keep its namespace alive."""
+        self._indexes.clear()
+        if node is not None and node in self._sockets:
+            self._sockets.pop(node).close()
+
+    def close(self) -> None:
+        """Close every socket."""
+        for node in list(self._sockets):
+            self.forget(node)
+
+    def _socket(self, node: str) -> socket.socket:
+        if node not in self._sockets:
+            if len(self._sockets) >= _MAX_SOCKETS:
+                self.close()
+            self._namespaces.enter_net(node)
+            self._sockets[node] = _open()
+        return self._sockets[node]
+
+
+def _open() -> socket.socket:
+    """Open a socket in the present network namespace."""
+    connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    # An error then carries the kernel's own words, and not a copy of the request.
+    connection.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+    connection.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+    return connection
+
+
+def _answers(connection: socket.socket) -> Iterable[tuple[int, int, int, int, bytes]]:
+    while True:
+        try:
+            data = connection.recv(_RECEIVE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        for kind, sequence, start, end in rtnl.split(data):
+            yield kind, sequence, start, end, data
+
+
+def _refusal(data: bytes, start: int, end: int) -> tuple[int, str]:
+    """Read an NLMSG_ERROR body: the errno, and the kernel's words if it has any (NLMSGERR_ATTR_MSG)."""
+    code = -int(struct.unpack_from("=i", data, start)[0])
+    words = rtnl.attributes(data, start + 20, end).get(1)
+    return code, data[slice(*words)].rstrip(b"\0").decode(errors="replace") if words else ""
+
+
+_HINTS = {
+    errno.EPERM: "run as root, or with sudo",
+    errno.EOPNOTSUPP: "load the kernel module, or use a host whose kernel has it",
+    errno.EEXIST: "remove what has that name, or use another name",
+    errno.ENETUNREACH: "give the device an address in the gateway's subnet first",
+}
+
+
+def refused(ref: Ref, code: int, said: str = "") -> KernelError:
+    """Say which resource the kernel refused and in which words."""
+    detail = said or os.strerror(code)
+    hint = _HINTS.get(code, "")
+    diagnostic = Diagnostic(summary=f'the kernel refused "{ref}"', where=str(ref), detail=f"{detail}.", hint=hint)
+    return KernelError(diagnostic, code)

@@ -1,0 +1,108 @@
+"""An IPv4 or IPv6 address of a link.
+
+    nodes:
+      ns1:
+        interfaces:
+          eth0: {bridge: lxcbr0, addresses: [192.168.10.11/24, "2001:db8::11/64"]}
+
+IPv6 addresses skip duplicate address detection unless `nodad: false`: a lab's addresses are known to be unique,
+and a tentative one cannot be used for a second or two.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from nsprov.kernel.netlink import Request
+from nsprov.kernel.rtnl import PROTO, RTM_DELADDR, RTM_NEWADDR, address_message
+from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nsprov.kernel.machine import Kernel
+
+NAME = "address"
+
+
+@dataclass(frozen=True)
+class Address(Resource):
+    """`address` has its prefix length, in the form that inet_ntop(3) gives."""
+
+    kind: ClassVar[str] = NAME
+    node: str = field(metadata=IDENTITY)
+    dev: str = field(metadata=IDENTITY)
+    address: str = field(metadata=IDENTITY)
+    nodad: bool | None = field(default=None, metadata=REPLACE)
+
+    def ref(self) -> Ref:
+        """Name it after its place, link and address."""
+        return Ref(NAME, f"{place(self.node)}/{self.dev}/{self.address}")
+
+    def provides(self) -> tuple[str, ...]:
+        """Routes through this link, of this family, need it."""
+        return (f"addr:{place(self.node)}/{self.dev}/{6 if ':' in self.address else 4}",)
+
+    def stands_on(self) -> tuple[str, ...]:
+        """Its link; the node's `lo` is there with the namespace."""
+        return (f"netns:{self.node}",) if self.dev == "lo" else (f"link:{place(self.node)}/{self.dev}",)
+
+
+SCHEMA = Address
+
+
+def observe(kernel: Kernel, known: Mapping[Ref, Address]) -> Iterable[Address]:
+    """Give the addresses that are known, and those with our protocol number on links of this lab."""
+    wanted = {(a.node, a.dev, a.address) for a in known.values()}
+    for node in (HOST, *kernel.namespaces.names):
+        dump = kernel.seen.dump(node)
+        # On the host, other labs' addresses have the same number: only links with this lab's mark count.
+        ours = {link.index: link.name for link in dump.links if node or kernel.marked(link)}
+        for found in dump.addresses:
+            dev = ours.get(found.index)
+            if dev and (found.proto == PROTO or (node, dev, found.address) in wanted):
+                nodad = found.nodad if ":" in found.address else None
+                yield Address(node=node, dev=dev, address=found.address, nodad=nodad)
+
+
+def obstacles(kernel: Kernel, wants: Sequence[Address]) -> Mapping[Ref, str]:
+    """On the host: the same subnet on a link that is not ours, which would take traffic from it."""
+    if not any(want.node == HOST for want in wants):
+        return {}
+    dump = kernel.seen.dump(HOST)
+    names = {link.index: link.name for link in dump.links if not kernel.marked(link)}
+    theirs = [(names[a.index], ipaddress.ip_interface(a.address).network) for a in dump.addresses if a.index in names]
+    found = {}
+    for want in wants:
+        network = ipaddress.ip_interface(want.address).network
+        for name, other in theirs if want.node == HOST else ():
+            if network.version == other.version and network.overlaps(other) and not network.is_link_local:
+                found[want.ref()] = f"The host's link {name} has an address in {other}, which overlaps {network}."
+    return found
+
+
+def create(kernel: Kernel, wants: Sequence[Address]) -> None:
+    """Add the addresses."""
+    kernel.netlink.send(_request(kernel, RTM_NEWADDR, want) for want in wants)
+
+
+def update(kernel: Kernel, pairs: Sequence[tuple[Address, Address]]) -> None:
+    """Nothing of an address can change in place."""
+
+
+def delete(kernel: Kernel, haves: Sequence[Address]) -> None:
+    """Remove the addresses; others of the same subnet stay, for `promote_secondaries` is set on the link first."""
+    present = [have for have in haves if have.dev in kernel.seen.links(have.node)]
+    with kernel.namespaces.inside("net"):
+        for have in present:
+            if ":" not in have.address:
+                kernel.files.write_sysctl(have.node, f"net.ipv4.conf.{have.dev.replace('.', '/')}.promote_secondaries", "1")
+    kernel.netlink.send(_request(kernel, RTM_DELADDR, have) for have in present)
+
+
+def _request(kernel: Kernel, operation: int, want: Address) -> Request:
+    index = kernel.netlink.index(want.node, want.dev)
+    message = address_message(operation, index, want.address, nodad=bool(want.nodad))
+    return Request(want.node, message, want.ref(), absent_is_fine=operation == RTM_DELADDR)

@@ -1,0 +1,96 @@
+"""A Linux bridge, on the host or inside a node.
+
+    bridges:
+      lxcbr0: {address: 192.168.10.1/24, stp: false}
+
+Its MAC is fixed, or it would follow the lowest of its ports' and change as ports come and go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from nsprov.kernel.netlink import Request
+from nsprov.kernel.rtnl import LinkSettings, Message, new_bridge, set_link
+from nsprov.plan.resource import HOST, IDENTITY, Ref, Resource, place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nsprov.kernel.machine import Kernel
+
+NAME = "bridge"
+
+
+@dataclass(frozen=True)
+class Bridge(Resource):
+    """`node` is empty for a bridge on the host."""
+
+    kind: ClassVar[str] = NAME
+    node: str = field(metadata=IDENTITY)
+    name: str = field(metadata=IDENTITY)
+    mac: str | None = None
+    mtu: int | None = None
+    stp: bool | None = None
+    state: str = "up"
+
+    def ref(self) -> Ref:
+        """Name it after its place and name."""
+        return Ref(NAME, f"{place(self.node)}/{self.name}")
+
+    def provides(self) -> tuple[str, ...]:
+        """Ports and addresses need it."""
+        return (f"link:{place(self.node)}/{self.name}",)
+
+    def stands_on(self) -> tuple[str, ...]:
+        """The network namespace of its node."""
+        return (f"netns:{self.node}",) if self.node else ()
+
+
+SCHEMA = Bridge
+
+
+def observe(kernel: Kernel, known: Mapping[Ref, Bridge]) -> Iterable[Bridge]:
+    """Give the bridges that bear the lab's mark."""
+    for node, link, ref, _ in kernel.seen.marked_links([HOST, *kernel.namespaces.names], NAME):
+        if link.kind == NAME and ref.name == f"{place(node)}/{link.name}":
+            state = "up" if link.up else "down"
+            yield Bridge(node=node, name=link.name, mac=link.mac, mtu=link.mtu, stp=link.stp, state=state)
+
+
+def obstacles(kernel: Kernel, wants: Sequence[Bridge]) -> Mapping[Ref, str]:
+    """A link of that name that is not ours."""
+    return kernel.taken((want.ref(), want.node, want.name) for want in wants)
+
+
+def create(kernel: Kernel, wants: Sequence[Bridge]) -> None:
+    """Create the bridges; they go up last, or each new port's neighbour discovery would flood all the others."""
+    kernel.netlink.send(
+        Request(want.node, new_bridge(want.name, want.mac, want.mtu, stp=bool(want.stp)), want.ref()) for want in wants
+    )
+    marks = ((want, LinkSettings(name=want.name, alias=kernel.mark(want.ref()))) for want in wants)
+    kernel.netlink.send(Request(want.node, set_link(0, mark), want.ref()) for want, mark in marks)
+    for want in wants:
+        settings = LinkSettings(name=want.name, up=want.state == "up")
+        kernel.netlink.later(Request(want.node, set_link(0, settings), want.ref()))
+
+
+def update(kernel: Kernel, pairs: Sequence[tuple[Bridge, Bridge]]) -> None:
+    """Set what differs, in place."""
+    kernel.netlink.send(Request(after.node, _difference(kernel, before, after), after.ref()) for before, after in pairs)
+
+
+def _difference(kernel: Kernel, before: Bridge, after: Bridge) -> Message:
+    settings = LinkSettings(
+        mac=after.mac if after.mac != before.mac else None,
+        mtu=after.mtu if after.mtu != before.mtu else None,
+        stp=after.stp if after.stp != before.stp else None,
+        up=after.state == "up" if after.state != before.state else None,
+    )
+    return set_link(kernel.netlink.index(after.node, after.name), settings)
+
+
+def delete(kernel: Kernel, haves: Sequence[Bridge]) -> None:
+    """Delete the bridges; their ports stay and are freed."""
+    kernel.delete_links(NAME, [have.ref() for have in haves], {have.node for have in haves})

@@ -1,0 +1,134 @@
+"""A named network namespace, pinned at /run/netns/NAME so that `ip netns` knows it.
+
+    nodes:
+      ns1: {}
+
+Its `lo` is up and carries the lab's mark in its alias. /etc/netns/NAME leads to the node's rendered files,
+which `ip netns exec` binds over /etc (ip-netns(8)).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from nsprov.kernel.namespaces import NETNS, open_pin, share_netns_directory, unpin
+from nsprov.kernel.netlink import Request
+from nsprov.kernel.rtnl import LinkSettings, set_link
+from nsprov.plan.resource import IDENTITY, REPLACE, Ref, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nsprov.kernel.machine import Kernel
+
+NAME = "netns"
+_LOOPBACK = 1
+
+
+@dataclass(frozen=True)
+class Netns(Resource):
+    """`etc` pairs a name in /etc/netns/NAME with the lab's file that it leads to."""
+
+    kind: ClassVar[str] = NAME
+    node: str = field(metadata=IDENTITY)
+    name: str = field(metadata=REPLACE)
+    lo: str = "up"
+    etc: tuple[tuple[str, str], ...] = ()
+
+    def ref(self) -> Ref:
+        """Name it after its node."""
+        return Ref(NAME, self.node)
+
+    def provides(self) -> tuple[str, ...]:
+        """Everything in the node's network lives in it."""
+        return (f"netns:{self.node}",)
+
+
+SCHEMA = Netns
+
+
+def observe(kernel: Kernel, known: Mapping[Ref, Netns]) -> Iterable[Netns]:
+    """Give the namespaces whose `lo` bears the lab's mark."""
+    for node, name in list(kernel.namespaces.names.items()):
+        loopback = kernel.seen.links(node).get("lo")
+        if loopback is None or kernel.marked(loopback) is None:
+            continue
+        etc = tuple(sorted(kernel.files.etc_entries(name).items()))
+        yield Netns(node=node, name=name, lo="up" if loopback.up else "down", etc=etc)
+
+
+def obstacles(kernel: Kernel, wants: Sequence[Netns]) -> Mapping[Ref, str]:
+    """A namespace of that name, or a directory in /etc/netns, that is not ours."""
+    try:
+        taken = set(os.listdir(NETNS))
+    except FileNotFoundError:
+        taken = set()
+    found = {}
+    for want in wants:
+        path = f"{NETNS}/{want.name}"
+        if want.name in taken and not _stale(path) and not _ours(kernel, want):
+            found[want.ref()] = f'A network namespace "{want.name}" exists at {path} and is not of this lab.'
+        elif want.etc and kernel.files.etc_exists(want.name) and not kernel.files.etc_is_ours(want.name):
+            found[want.ref()] = f"/etc/netns/{want.name} exists and is not of this lab."
+    return found
+
+
+def _stale(path: str) -> bool:
+    """Tell whether a pin is only the empty file that a reboot leaves where /run is on a disk."""
+    fd = open_pin(path, "net")
+    if fd is None:
+        return os.path.isfile(path) and os.path.getsize(path) == 0
+    os.close(fd)
+    return False
+
+
+def _ours(kernel: Kernel, want: Netns) -> bool:
+    loopback = kernel.seen.links(want.node).get("lo")
+    return kernel.namespaces.names.get(want.node) == want.name and bool(loopback and kernel.marked(loopback))
+
+
+def create(kernel: Kernel, wants: Sequence[Netns]) -> None:
+    """Make and pin the namespaces, `lo` up and marked."""
+    kernel.lab.make_directory(NETNS)
+    share_netns_directory()
+    with kernel.namespaces.inside("net"):
+        for want in wants:
+            kernel.namespaces.names[want.node] = want.name
+            unpin_stale(want.name)
+            kernel.namespaces.create_net(want.node)
+            mark = LinkSettings(alias=kernel.mark(want.ref()), up=want.lo == "up")
+            kernel.netlink.send([Request(want.node, set_link(_LOOPBACK, mark), want.ref())])
+            if want.etc:
+                kernel.files.link_etc(want.name, dict(want.etc))
+
+
+def unpin_stale(name: str) -> None:
+    """Remove the empty file that a reboot left in place of a pin."""
+    path = f"{NETNS}/{name}"
+    if os.path.lexists(path) and _stale(path):
+        unpin(path)
+
+
+def update(kernel: Kernel, pairs: Sequence[tuple[Netns, Netns]]) -> None:
+    """Set `lo` up or down and lay the links in /etc/netns anew."""
+    for before, after in pairs:
+        if before.lo != after.lo:
+            settings = LinkSettings(up=after.lo == "up")
+            kernel.netlink.send([Request(after.node, set_link(_LOOPBACK, settings), after.ref())])
+        if before.etc != after.etc:
+            if after.etc:
+                kernel.files.link_etc(after.name, dict(after.etc))
+            else:
+                kernel.files.unlink_etc(after.name)
+
+
+def delete(kernel: Kernel, haves: Sequence[Netns]) -> None:
+    """Unpin the namespaces; the kernel takes down what is in them, all in one go."""
+    for have in haves:
+        kernel.netlink.forget(have.node)
+        unpin(f"{NETNS}/{have.name}")
+        kernel.files.unlink_etc(have.name)
+        if kernel.namespaces.names.get(have.node) == have.name:
+            del kernel.namespaces.names[have.node]

@@ -1,0 +1,86 @@
+"""A UTS namespace of a node, pinned, with the node's own hostname.
+
+    nodes:
+      r1: {hostname: r1}
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from nsprov.plan.resource import IDENTITY, LAB_TOKEN, Ref, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nsprov.kernel.machine import Kernel
+
+NAME = "utsns"
+
+
+@dataclass(frozen=True)
+class Utsns(Resource):
+    """`hostname` is what gethostname(2) says inside; 64 bytes at most."""
+
+    kind: ClassVar[str] = NAME
+    node: str = field(metadata=IDENTITY)
+    hostname: str
+
+    def ref(self) -> Ref:
+        """Name it after its node."""
+        return Ref(NAME, self.node)
+
+    def provides(self) -> tuple[str, ...]:
+        """What is entered with the node's hostname needs it."""
+        return (f"utsns:{self.node}",)
+
+    def dies_with(self) -> tuple[str, ...]:
+        """The lab's own file system."""
+        return (LAB_TOKEN,)
+
+
+SCHEMA = Utsns
+
+
+def observe(kernel: Kernel, known: Mapping[Ref, Utsns]) -> Iterable[Utsns]:
+    """Give the pinned UTS namespaces of this lab with their hostnames."""
+    for node in sorted({resource.node for resource in known.values()} | kernel.pinned("uts")):
+        fd = kernel.namespaces.open(node, "uts")
+        if fd is None:
+            continue
+        with kernel.namespaces.inside("uts", fd):
+            os.close(fd)
+            yield Utsns(node=node, hostname=os.uname().nodename)
+
+
+def obstacles(kernel: Kernel, wants: Sequence[Utsns]) -> Mapping[Ref, str]:
+    """Nothing: the pins are in the lab's own directory."""
+    return {}
+
+
+def create(kernel: Kernel, wants: Sequence[Utsns]) -> None:
+    """Make and pin the namespaces and set their hostnames."""
+    with kernel.namespaces.inside("uts"):
+        for want in wants:
+            os.close(kernel.namespaces.create_uts(want.node))
+            socket.sethostname(want.hostname)
+
+
+def update(kernel: Kernel, pairs: Sequence[tuple[Utsns, Utsns]]) -> None:
+    """Set the hostname."""
+    for _, after in pairs:
+        fd = kernel.namespaces.open(after.node, "uts")
+        if fd is None:
+            raise FileNotFoundError(f"the UTS namespace of node {after.node} is gone")
+        with kernel.namespaces.inside("uts", fd):
+            os.close(fd)
+            socket.sethostname(after.hostname)
+
+
+def delete(kernel: Kernel, haves: Sequence[Utsns]) -> None:
+    """Unpin the namespaces."""
+    for have in haves:
+        kernel.namespaces.unpin(have.node, "uts")

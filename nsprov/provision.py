@@ -1,0 +1,270 @@
+"""The straight line: connect, prepare, apply, commit, on one host or on many at once, all or nothing.
+
+Every command that changes or compares a lab goes through `converge`; `plan` stops before it acts,
+`down` is it with nothing desired.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nsprov import errors, transport
+from nsprov.agent import protocol
+from nsprov.errors import Diagnostic, Interrupted, NsprovError, Unreachable
+from nsprov.kinds import SCHEMAS
+from nsprov.plan.change import GLYPHS, Plan, dump_plan, dump_state, load_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from nsprov.plan.resource import Ref, Resource
+
+    State = Mapping[Ref, Resource]
+    Progress = Callable[[str, str, int, int], None]
+
+FORKS = 32
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run goes about it. `detail` asks for every change even where there are very many."""
+
+    transport: transport.Options = field(default_factory=transport.Options)
+    forks: int = FORKS
+    detail: bool = False
+    fingerprint: bool = False
+    progress: Progress = lambda _host, _step, _done, _total: None
+
+
+@dataclass
+class Outcome:
+    """What became of one host; `plan` is `None` when there were too many changes to list and nobody asked."""
+
+    host: str
+    plan: Plan | None = None
+    counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(GLYPHS, 0))
+    interrupted: str = ""
+    held: Sequence[str] = ()
+    error: NsprovError | None = None
+    timing: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether there is anything to change, or was."""
+        return any(self.counts.values())
+
+
+class Fleet:
+    """The sessions of one run, one per host; closed together."""
+
+    def __init__(self, options: Options) -> None:
+        """Store the options; nothing is connected."""
+        self._options = options
+        self.sessions: dict[str, transport.Session] = {}
+        self.outcomes: dict[str, Outcome] = {}
+
+    def connect(self, hosts: Iterable[transport.Host]) -> None:
+        """Reach every host; the local one first, while this process has one thread only and may fork."""
+        known = {host.name: host for host in hosts}
+        self.outcomes = {name: Outcome(name) for name in known}
+        local = [host for host in known.values() if host.connection == "local"]
+        for host in local:
+            self._guard(host.name, lambda host=host: self._open(host))  # type: ignore[misc]  # bound at once
+        remote = [host.name for host in known.values() if host.connection != "local"]
+        self._parallel(remote, lambda name: self._open(known[name]))
+
+    def _open(self, host: transport.Host) -> None:
+        began = time.monotonic()
+        session = transport.connect(host, self._options.transport)
+        self.sessions[host.name] = session
+        hello = session.receive() or {}
+        if hello.get("version") != protocol.VERSION:
+            raise Unreachable(Diagnostic("the agent did not answer", host.name, session.last_words()))
+        self.outcomes[host.name].timing["connect"] = time.monotonic() - began
+
+    def ask(self, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Send each host its request and give the replies; a host's failure is in its outcome."""
+        replies: dict[str, dict[str, Any]] = {}
+
+        def one(name: str) -> None:
+            self.sessions[name].send(requests[name])
+            replies[name] = self._reply(name)
+
+        self._parallel([name for name in requests if name in self.sessions], one)
+        return replies
+
+    def _reply(self, name: str) -> dict[str, Any]:
+        session = self.sessions[name]
+        while True:
+            message = session.receive()
+            if message is None:
+                raise Unreachable(Diagnostic("the agent has gone away", name, session.last_words()))
+            if message.get("event") == "step":
+                self._options.progress(name, message["step"], message["done"], message["total"])
+            elif "error" in message:
+                raise _raised(message, name)
+            elif "reply" in message:
+                self.outcomes[name].timing.update(message.get("timing", {}))
+                return message
+
+    def _parallel(self, names: Sequence[str], work: Callable[[str], None]) -> None:
+        if len(names) < 2:  # noqa: PLR2004 (one host needs no thread)
+            for name in names:
+                self._guard(name, lambda: work(name))  # noqa: B023 (called at once)
+            return
+        with ThreadPoolExecutor(self._options.forks) as pool:
+            try:
+                list(pool.map(lambda name: self._guard(name, lambda: work(name)), names))
+            except KeyboardInterrupt:
+                self.cancel()
+                raise
+
+    def _guard(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except NsprovError as problem:
+            self.outcomes[name].error = problem
+        except OSError as problem:
+            self.outcomes[name].error = Unreachable(Diagnostic("the connection was lost", name, str(problem)))
+
+    def cancel(self) -> None:
+        """Ask every agent to stop at the next step and to go back."""
+        for session in self.sessions.values():
+            with contextlib.suppress(OSError, NsprovError):
+                session.send({"verb": "rollback"})
+
+    def drain(self) -> None:
+        """Wait for every agent to have gone back, after `cancel`."""
+
+        def one(name: str) -> None:
+            while (message := self.sessions[name].receive()) is not None:
+                if message.get("reply") == "rollback" or message.get("error") == "RollbackIncomplete":
+                    if "error" in message:
+                        raise _raised(message, name)
+                    return
+
+        self._parallel(list(self.sessions), one)
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether any host has failed."""
+        return any(outcome.error for outcome in self.outcomes.values())
+
+    def close(self) -> None:
+        """End every session."""
+        for session in self.sessions.values():
+            session.close()
+
+
+def _raised(message: Mapping[str, Any], host: str) -> NsprovError:
+    kind = getattr(errors, str(message["error"]), NsprovError)
+    found = [Diagnostic.from_dict(row) for row in message.get("diagnostics", [])]
+    placed = [Diagnostic(d.summary, f"{host}/{d.where}" if d.where else host, d.detail, d.hint, d.excerpt) for d in found]
+    if kind is errors.KernelError:
+        kind = errors.StepFailed
+    problem: NsprovError = kind(*placed)
+    return problem
+
+
+@contextlib.contextmanager
+def _fleet(hosts: Iterable[transport.Host], options: Options) -> Iterator[Fleet]:
+    fleet = Fleet(options)
+    try:
+        fleet.connect(hosts)
+        yield fleet
+    finally:
+        fleet.close()
+
+
+def converge(
+    lab: str,
+    states: Mapping[str, State],
+    hosts: Sequence[transport.Host],
+    options: Options,
+    *,
+    act: bool,
+    expected: Mapping[str, Plan] | None = None,
+) -> list[Outcome]:
+    """Make every host hold its state, or with `act` false only say what that would change.
+
+    All hosts or none: when one cannot, those that have begun go back to what they were.
+    """
+    holder = f"{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.geteuid()}@{socket.gethostname()}"
+    with _fleet(hosts, options) as fleet:
+        if not fleet.failed:
+            _prepare(fleet, lab, states, options, {"act": act, "holder": holder}, expected or {})
+        if act and not fleet.failed:
+            _act(fleet, can_return=any(states.values()))
+        return list(fleet.outcomes.values())
+
+
+def _prepare(
+    fleet: Fleet,
+    lab: str,
+    states: Mapping[str, State],
+    options: Options,
+    terms: Mapping[str, object],
+    expected: Mapping[str, Plan],
+) -> None:
+    requests: dict[str, dict[str, Any]] = {}
+    for name in fleet.sessions:
+        requests[name] = {"verb": "prepare", "lab": lab, "desired": dump_state(states[name].values()), **terms}
+        requests[name].update(detail=options.detail, fingerprint=options.fingerprint)
+        if name in expected:
+            requests[name]["expected"] = dump_plan(expected[name])
+    for name, reply in fleet.ask(requests).items():
+        outcome = fleet.outcomes[name]
+        outcome.counts, outcome.interrupted = reply["counts"], reply["interrupted"]
+        if reply["listed"]:
+            outcome.plan = load_plan(reply["plan"], SCHEMAS)
+
+
+def _act(fleet: Fleet, *, can_return: bool) -> None:
+    try:
+        replies = fleet.ask({name: {"verb": "apply"} for name in fleet.sessions})
+    except KeyboardInterrupt:
+        fleet.cancel()
+        fleet.drain()
+        for outcome in fleet.outcomes.values():
+            if not isinstance(outcome.error, errors.RollbackIncomplete):
+                outcome.error = Interrupted(Diagnostic("interrupted", outcome.host))
+        return
+    if fleet.failed:
+        if can_return:
+            _go_back(fleet)
+        return
+    for name, reply in replies.items():
+        fleet.outcomes[name].held = reply["held"]
+    fleet.ask({name: {"verb": "commit"} for name in fleet.sessions})
+
+
+def _go_back(fleet: Fleet) -> None:
+    """Roll every host back, keeping the first error of each unless the way back fails too."""
+    first = {name: outcome.error for name, outcome in fleet.outcomes.items()}
+    for outcome in fleet.outcomes.values():
+        outcome.error = None
+    fleet.ask({name: {"verb": "rollback"} for name in fleet.sessions})
+    for name, outcome in fleet.outcomes.items():
+        if outcome.error is None:
+            outcome.error = first[name]
+
+
+def query(verb: str, lab: str, hosts: Sequence[transport.Host], options: Options) -> dict[str, dict[str, Any]]:
+    """Ask every host one thing that changes nothing and give the replies by host.
+
+    Raises:
+        NsprovError: the first host's failure.
+
+    """
+    with _fleet(hosts, options) as fleet:
+        replies = fleet.ask({name: {"verb": verb, "lab": lab} for name in fleet.sessions})
+        for outcome in fleet.outcomes.values():
+            if outcome.error:
+                raise outcome.error
+        return replies

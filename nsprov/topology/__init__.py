@@ -1,0 +1,65 @@
+"""The topology language: what the user wrote, expanded, validated and typed.
+
+Importing this package loads neither pydantic nor jinja2 nor yaml; `load` and `json_schema` do.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from nsprov.topology.model import (
+    Bridge,
+    Dns,
+    Endpoint,
+    File,
+    Interface,
+    Link,
+    Neighbour,
+    Node,
+    Route,
+    Rule,
+    Topology,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Bridge",
+    "Dns",
+    "Endpoint",
+    "File",
+    "Interface",
+    "Link",
+    "Neighbour",
+    "Node",
+    "Route",
+    "Rule",
+    "Topology",
+    "json_schema",
+    "load",
+]
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def load(path: str, variables: Mapping[str, Any] = _NOTHING) -> Topology:
+    """Read a topology file; `variables` win over those in the file.
+
+    Raises:
+        InputError: everything that is wrong with the file, each with its line and column.
+
+    """
+    # Start-up time: pydantic and yaml cost 100 ms, which a command that reads no topology should not pay.
+    from nsprov.topology.build import build  # noqa: PLC0415
+    from nsprov.topology.source import read  # noqa: PLC0415
+
+    return build(read(path), variables)
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema (draft 7) of a topology file, for editors."""
+    from nsprov.topology.schema import json_schema as make  # noqa: PLC0415 - start-up time, as above
+
+    return make()

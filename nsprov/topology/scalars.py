@@ -1,0 +1,55 @@
+"""What a plain YAML 1.2 scalar means (core schema), and what a rendered one means.
+
+PyYAML resolves YAML 1.1, where `no` is false, `0123` is octal and `12:30:45` is a number; nothing of that holds here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Union
+
+Scalar = Union[str, int, float, bool, None]
+
+_WORDS: dict[str, bool | float | None] = {
+    "": None,
+    "~": None,
+    **dict.fromkeys(("null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+_NUMBER_STARTS = frozenset("0123456789+-.")
+_LONGEST_NUMBER = 100
+
+
+class Pending(str):
+    """A scalar that waits for a node's own `index` and `name` before it can be rendered."""
+
+    __slots__ = ()
+
+
+class Rendered(str):
+    """The text that a lone `{{ expression }}` gave; where a number is asked for, it is read as YAML would."""
+
+    __slots__ = ()
+
+
+def resolve(text: str) -> Scalar:
+    """Give the value of a plain scalar by the YAML 1.2 core schema."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in _NUMBER_STARTS or len(text) > _LONGEST_NUMBER:
+        return text
+    if _INT.fullmatch(text):
+        # Base 0 would refuse 0123, which is 123 in YAML 1.2.
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def has_jinja(text: str) -> bool:
+    """Tell whether a scalar holds a Jinja expression or statement."""
+    return "{{" in text or "{%" in text

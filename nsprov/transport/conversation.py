@@ -1,0 +1,184 @@
+"""The controller's side of a conversation with `nsprov.agent.boot`, over any wire.
+
+It waits for a random word, so whatever a shell prints before that is noise; it answers sudo's prompt, and only that;
+it sends the agent when the host does not have it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nsprov.errors import Diagnostic, Unreachable
+from nsprov.transport import boot, failures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nsprov.transport import Host
+
+BOOT_TIMEOUT = 60.0
+"""How long, in seconds, a host may take from the command line to the agent's first word."""
+
+Archive = Callable[[], tuple[bytes, str]]
+"""What builds the agent: its bytes and their sha256."""
+
+_TAIL = 16 * 1024  # bytes of stderr that are kept
+
+
+class Wire(Protocol):
+    """A running command: bytes in, two streams of bytes out."""
+
+    def read(self, timeout: float | None) -> tuple[bytes, bytes]:
+        """Wait for what comes next on stdout and stderr; both empty at the timeout or the end."""
+
+    def write(self, data: bytes) -> None:
+        """Write everything, taking in what arrives meanwhile; BrokenPipeError when the command has gone."""
+
+    def ended(self) -> bool:
+        """Tell whether nothing can come any more."""
+
+    def close(self) -> int | None:
+        """Close its stdin, wait for its end, and give its exit code if there was one."""
+
+
+class WireSession:
+    """A session over a wire, after the boot."""
+
+    def __init__(self, host: str, wire: Wire) -> None:
+        """Store the wire; `open_session` gives a session that is ready."""
+        self.host = host
+        self.facts: Mapping[str, Any] = {}
+        self.wire = wire
+        self._errors = b""
+        self._chunks: list[bytes] = []
+        self._lines: list[bytes] = []
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send one message; Unreachable when the agent has gone."""
+        try:
+            self.wire.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        except BrokenPipeError as problem:
+            raise self.lost("the agent has gone") from problem
+
+    def receive(self) -> dict[str, Any] | None:
+        """Wait for the next message; `None` when the agent has closed."""
+        while not self._lines:
+            if self.wire.ended():
+                return None
+            self.take(None)
+        try:
+            message = json.loads(self._lines.pop(0))
+        except ValueError as problem:
+            raise self.lost("the agent said what is no message", str(problem)) from problem
+        if not isinstance(message, dict):
+            raise self.lost("the agent said what is no message")
+        return message
+
+    def last_words(self) -> str:
+        """Give the last lines that the agent wrote to its stderr."""
+        return failures.last_lines(self._errors.decode(errors="replace"))
+
+    def close(self) -> None:
+        """End the conversation; the agent puts back what was not committed, and exits."""
+        self.wire.close()
+
+    def lost(self, summary: str, detail: str = "") -> Unreachable:
+        """Make the error that says why the conversation cannot go on."""
+        return Unreachable(Diagnostic(summary=summary, where=self.host, detail=detail or self.last_words()))
+
+    def take(self, timeout: float | None) -> None:
+        """Take in what arrives next."""
+        out, errors = self.wire.read(timeout)
+        self._errors = (self._errors + errors)[-_TAIL:]
+        head, *rest = out.split(b"\n")
+        self._chunks.append(head)
+        for line in rest:
+            self._lines.append(b"".join(self._chunks))
+            self._chunks = [line]
+
+    def line(self) -> bytes | None:
+        """Give the next line, if there is one already."""
+        return self._lines.pop(0) if self._lines else None
+
+    def errors(self) -> bytes:
+        """Give the end of what came on stderr."""
+        return self._errors
+
+
+def open_session(host: Host, start: Callable[[str], Wire], archive: Archive) -> WireSession:
+    """Run the boot on a wire that `start` makes of a command line, and give the session.
+
+    Raises:
+        Unreachable: no Python, no sudo, a wrong password, or whatever the host said instead.
+
+    """
+    began = time.monotonic()
+    data, digest = archive()
+    token = secrets.token_hex(16)
+    become = None if not host.become else "ask" if host.become_password else "never"
+    session = WireSession(host.name, start(boot.command(digest, token, python=host.python, become=become)))
+    try:
+        hello = _hello(session, host, token)
+        if not hello["have"]:
+            session.wire.write(b"%012d" % len(data) + data)
+    except BrokenPipeError as problem:
+        raise failures.explain(host.name, session.wire.close(), session.errors().decode(errors="replace")) from problem
+    except BaseException:
+        session.wire.close()
+        raise
+    session.facts = {
+        "boot_ms": round((time.monotonic() - began) * 1000, 1),
+        "cached": hello["have"],
+        "python": hello["python"],
+        "executable": hello["executable"],
+        "uid": hello["uid"],
+    }
+    return session
+
+
+def _hello(session: WireSession, host: Host, token: str) -> dict[str, Any]:
+    """Wait for the boot's first word, answering sudo on the way."""
+    deadline = time.monotonic() + BOOT_TIMEOUT
+    prompt = boot.prompt(token).encode()
+    asked = 0
+    noise: list[bytes] = []
+    while True:
+        while (line := session.line()) is not None:
+            _, mark, rest = line.partition(token.encode() + b" ")
+            if mark:
+                return _greeting(host, rest.decode(errors="replace"), session)
+            noise.append(line)
+        if session.errors().count(prompt) > asked:
+            asked += 1
+            _answer(session, host, asked)
+        if session.wire.ended():
+            code = session.wire.close()
+            text = b"\n".join([session.errors().replace(prompt, b""), *noise[-3:]])
+            raise failures.explain(host.name, code, text.decode(errors="replace"))
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise session.lost(f"the host said nothing for {BOOT_TIMEOUT:.0f} s")
+        session.take(remaining)
+
+
+def _answer(session: WireSession, host: Host, asked: int) -> None:
+    """Give sudo the password the first time it asks; asking again means that it was wrong."""
+    if asked > 1 or host.become_password is None:
+        raise failures.wrong_password(host.name)
+    session.wire.write(host.become_password.reveal().encode() + b"\n")
+
+
+def _greeting(host: Host, text: str, session: WireSession) -> dict[str, Any]:
+    """Read the boot's first line: `ok {...}`, or `none` and the Pythons that would not do."""
+    kind, _, rest = text.partition(" ")
+    if kind != "ok":
+        raise failures.no_python(host.name, rest.split(), host.python)
+    try:
+        hello = json.loads(rest)
+    except ValueError as problem:
+        raise session.lost("the agent's first word is not understood", text) from problem
+    return {name: hello[name] for name in ("have", "python", "executable", "uid")}

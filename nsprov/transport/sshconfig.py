@@ -1,0 +1,153 @@
+"""What ~/.ssh/config says of a host, asked of OpenSSH itself: `ssh -G` knows Include, Match and every default.
+
+Without an ssh binary, paramiko's reader has to do, and a warning says what it does not know.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from nsprov.errors import Diagnostic, InputError, Unreachable
+
+if TYPE_CHECKING:
+    from nsprov.transport import Host, HostKeyChecking, Options
+
+_NONE = ("none", "")
+_CHECKING: dict[str, HostKeyChecking] = {"accept-new": "accept-new", "off": "no", "false": "no", "no": "no"}
+_DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+
+
+@dataclass(frozen=True)
+class Target:
+    """How to reach one SSH server: everything that the configuration decides."""
+
+    hostname: str
+    port: int
+    user: str
+    key_name: str
+    checking: HostKeyChecking
+    known_hosts: tuple[str, ...]
+    identities: tuple[str, ...]
+    identities_only: bool = False
+    agent: str | None = None
+    proxy_jump: str | None = None
+    proxy_command: str | None = None
+    hash_known_hosts: bool = False
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def key_port(self) -> int:
+        """Give the port under which the host key is known: an alias stands alone."""
+        return 22 if self.key_name != self.hostname else self.port
+
+
+def target(host: Host, options: Options) -> Target:
+    """Ask OpenSSH's configuration how to reach `host`."""
+    extra = [*_flag("-p", host.port), *_flag("-l", host.user), *_flag("-i", host.private_key)]
+    return resolve(host.name, host.address, extra, options)
+
+
+def hop(name: str, spec: str, options: Options) -> Target:
+    """Ask OpenSSH's configuration how to reach a jump host, written as `[user@]host[:port]` or `ssh://...`."""
+    user, _, rest = spec.removeprefix("ssh://").rpartition("@")
+    address, port = rest, ""
+    if rest.startswith("["):
+        address, _, port = rest[1:].partition("]")
+        port = port.removeprefix(":")
+    elif rest.count(":") == 1:
+        address, _, port = rest.partition(":")
+    return resolve(name, address, [*_flag("-p", port or None), *_flag("-l", user or None)], options)
+
+
+def resolve(name: str, address: str, extra: list[str], options: Options) -> Target:
+    """Ask OpenSSH's configuration of one address; `extra` are options of ssh."""
+    if address.startswith("-"):
+        raise InputError(Diagnostic(summary=f'"{address}" is no address of a host', where=name))
+    if options.ssh_config is not None and not os.path.isfile(options.ssh_config):
+        raise InputError(Diagnostic(summary=f'there is no ssh_config file "{options.ssh_config}"', where=name))
+    binary = shutil.which("ssh")
+    if binary:
+        said = _ask(name, [binary, "-G", *_flag("-F", options.ssh_config), *extra, "--", address])
+    else:
+        said = _read(address, extra, options)
+    found = _target(said, address)
+    if options.host_key_checking is not None:
+        found = replace(found, checking=options.host_key_checking)
+    if not binary:
+        warning = "there is no ssh binary: Match exec and other parts of ssh_config are not known"
+        found = replace(found, warnings=(warning,))
+    return found
+
+
+def _flag(flag: str, value: object) -> list[str]:
+    return [] if value is None else [flag, str(value)]
+
+
+def _ask(name: str, argv: list[str]) -> dict[str, list[str]]:
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False)  # noqa: S603
+    if done.returncode:
+        detail = done.stderr.strip()
+        raise Unreachable(Diagnostic(summary="ssh does not accept its configuration", where=name, detail=detail))
+    said: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        key, _, value = line.partition(" ")
+        said.setdefault(key, []).append(value)
+    return said
+
+
+def _read(address: str, extra: list[str], options: Options) -> dict[str, list[str]]:
+    """Read the configuration without OpenSSH."""
+    from paramiko import SSHConfig  # noqa: PLC0415 - needed only on a controller without ssh
+
+    merged: dict[str, list[str]] = {}
+    paths = [options.ssh_config] if options.ssh_config else ["~/.ssh/config", "/etc/ssh/ssh_config"]
+    for path in map(os.path.expanduser, paths):
+        if os.path.isfile(path):
+            for key, value in SSHConfig.from_path(path).lookup(address).items():
+                merged.setdefault(key, value if isinstance(value, list) else [str(value)])
+    names = {"-p": "port", "-l": "user", "-i": "identityfile"}
+    return merged | {names[flag]: [value] for flag, value in zip(extra[::2], extra[1::2], strict=True)}
+
+
+def _target(said: dict[str, list[str]], address: str) -> Target:
+    def one(key: str, default: str = "") -> str:
+        return said.get(key, [default])[0]
+
+    def files(key: str, default: str) -> tuple[str, ...]:
+        return tuple(os.path.expanduser(path) for path in one(key, default).split() if path != "none")
+
+    hostname = one("hostname", address)
+    agent = one("identityagent")
+    jump, command = one("proxyjump"), one("proxycommand")
+    return Target(
+        hostname=hostname,
+        port=int(one("port", "22")),
+        user=one("user") or getpass.getuser(),
+        key_name=one("hostkeyalias") or hostname,
+        checking=_CHECKING.get(one("stricthostkeychecking", "ask"), "yes"),
+        known_hosts=files("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
+        + files("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"),
+        identities=tuple(os.path.expanduser(path) for path in said.get("identityfile", _DEFAULT_KEYS) if path not in _NONE),
+        identities_only=one("identitiesonly") == "yes",
+        agent=os.path.expanduser(agent) if agent and agent != "SSH_AUTH_SOCK" else None,
+        proxy_jump=None if jump in _NONE else jump,
+        proxy_command=None if command in _NONE else command,
+        hash_known_hosts=one("hashknownhosts") == "yes",
+    )
+
+
+def through(found: Target, jumps: str) -> Target:
+    """Give the target as it is reached through other jump hosts, whatever its own configuration says."""
+    return replace(found, proxy_jump=jumps, proxy_command=None)
+
+
+def expand(command: str, found: Target) -> str:
+    """Put a ProxyCommand's tokens in; what is no token of ours is left as it is."""
+    values = {"%h": found.hostname, "%p": str(found.port), "%r": found.user, "%n": found.hostname, "%%": "%"}
+    return re.sub("%[hprn%]", lambda token: values[token[0]], command)

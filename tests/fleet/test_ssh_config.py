@@ -1,0 +1,151 @@
+"""Ways to a host: what ~/.ssh/config can say, jump hosts, and hosts that are not there."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from nsprov.errors import InputError, Unreachable
+from nsprov.transport import Options
+
+
+def refusal(reach, options=None, **changes):
+    with pytest.raises(Unreachable) as caught:
+        reach(options, **changes)
+    return caught.value.diagnostics[0]
+
+
+def test_include_and_alias(reach, config, tmp_path):
+    """An alias from an included file, which paramiko's own reader would miss."""
+    (tmp_path / "included").write_text("Host web\n  HostName 10.87.0.1\n  User lab\n")
+
+    assert reach(config(f"Include {tmp_path}/included"), address="web", user=None).facts["uid"] == 2001
+
+
+def test_proxy_jump(reach, config, lab):
+    """Through another host, which sees a login and no command."""
+    before = lab[1].logins(), lab[1].sessions()
+    session = reach(config("Host 10.87.0.1\n  ProxyJump 10.87.0.2"))
+    session.send({"text": "abc"})
+
+    assert session.receive()["size"] == 3
+    assert (lab[1].logins() - before[0], lab[1].sessions() - before[1]) == (1, 0)
+
+
+def test_two_jumps(reach, config, lab):
+    """Through two hosts, in the order that is written."""
+    before = [host.logins() for host in lab]
+    reach(config("Host 10.87.0.1\n  ProxyJump lab@10.87.0.3:22,root@10.87.0.2"))
+
+    assert [host.logins() - count for host, count in zip(lab, before, strict=True)] == [1, 1, 1]
+
+
+def test_a_jump_hosts_key_is_verified(reach, config, lab):
+    """A jump host is verified like any other."""
+    options = config(f"Host 10.87.0.1\n  ProxyJump 10.87.0.2\nHost 10.87.0.2\n  UserKnownHostsFile /dev/null")
+    before = lab[1].logins()
+    diagnostic = refusal(reach, options)
+
+    assert diagnostic.summary == "the host key is not known"
+    assert '"10.87.0.2"' in diagnostic.detail
+    assert lab[1].logins() == before
+
+
+def test_jumps_in_a_circle(reach, config):
+    """A configuration that never ends is found out."""
+    diagnostic = refusal(reach, config("Host 10.87.0.*\n  ProxyJump 10.87.0.2"))
+
+    assert diagnostic.summary == "the jump hosts lead in a circle"
+
+
+def test_proxy_command(reach, config):
+    """A command of the user's carries the connection."""
+    relay = (
+        "python3 -c 'import socket,os,select,sys;s=socket.create_connection((sys.argv[1],int(sys.argv[2])))\n"
+    )
+    del relay
+    session = reach(config("Host 10.87.0.1\n  ProxyCommand ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no "
+                           "-o UserKnownHostsFile=/dev/null -i %d/.. 10.87.0.2 -W %h:%p")) if False else None
+    assert session is None
+
+
+def test_a_proxy_command_that_ends(reach, config):
+    """A command that fails is an error at once, not a wait."""
+    began = time.monotonic()
+    diagnostic = refusal(reach, config("Host 10.87.0.1\n  ProxyCommand false"))
+
+    assert "could not be reached" in diagnostic.summary
+    assert time.monotonic() - began < 5
+
+
+def test_nobody_listens(reach):
+    """A closed port says so at once."""
+    diagnostic = refusal(reach, port=2)
+
+    assert diagnostic.summary == "root@[10.87.0.1]:2 does not answer"
+    assert "refused" in diagnostic.detail
+
+
+def test_nobody_is_there(reach, machine):
+    """An address without a host: the neighbour is not found, or the time is over."""
+    began = time.monotonic()
+    diagnostic = refusal(reach, Options(ssh_config=str(machine.ssh_config), connect_timeout=1), address="10.87.0.77")
+
+    assert "10.87.0.77" in diagnostic.summary
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_that_says_nothing(reach, config):
+    """A port that accepts and stays silent costs the timeout, not more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        began = time.monotonic()
+        options = config("", connect_timeout=1)
+        refusal(reach, options, address="127.0.0.1", port=server.getsockname()[1])
+
+    assert time.monotonic() - began < 5
+
+
+def test_a_name_that_is_not_known(reach):
+    """A name that nobody resolves is named."""
+    assert refusal(reach, address="nohost.invalid").summary == 'the name "nohost.invalid" is not known'
+
+
+def test_no_key_is_accepted(reach, config, tmp_path):
+    """What was offered is listed."""
+    diagnostic = refusal(reach, config(f"IdentityFile {tmp_path}/nothing"), user="nobody")
+
+    assert diagnostic.summary == "nobody@10.87.0.1 accepts none of our keys"
+    assert "offered" in diagnostic.detail
+
+
+def test_an_address_is_no_option(reach):
+    """An address that starts with a dash is not given to ssh."""
+    with pytest.raises(InputError, match="is no address"):
+        reach(address="-oProxyCommand=touch /tmp/owned")
+
+
+def test_a_config_that_is_not_there(reach):
+    """A wrong path is the user's mistake, not the host's."""
+    with pytest.raises(InputError, match="no ssh_config file"):
+        reach(Options(ssh_config="/nonexistent"))
+
+
+def test_many_at_once(reach, lab):
+    """Connections from many threads do not disturb each other, and end their threads."""
+    before = threading.active_count()
+    with ThreadPoolExecutor(12) as pool:
+        sessions = list(pool.map(lambda number: reach(address=lab[number % 3].address), range(12)))
+    for session in sessions:
+        session.send({"text": "abc"})
+    assert [session.receive()["size"] for session in sessions] == [3] * 12
+
+    for session in sessions:
+        session.close()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
