@@ -175,8 +175,7 @@ class Figures:
 
 def table(figures, names, sizes, step, subject="nsprov"):
     """Seconds, and in brackets how many times the subject's seconds that is."""
-    yield f"| {step} | " + " | ".join(str(size) for size in sizes) + " |"
-    yield "|---|" + "---|" * len(sizes)
+    rows = []
     for name in names:
         cells = []
         for size in sizes:
@@ -185,8 +184,12 @@ def table(figures, names, sizes, step, subject="nsprov"):
             times = "" if ratio is None or name == subject else f" (x{ratio:.2f})"
             cells.append("-" if seconds is None else f"{seconds:.3f}{times}")
         if set(cells) != {"-"}:
-            yield f"| {name} | " + " | ".join(cells) + " |"
-    yield ""
+            rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    if rows:
+        yield f"| {step} | " + " | ".join(str(size) for size in sizes) + " |"
+        yield "|---|" + "---|" * len(sizes)
+        yield from rows
+        yield ""
 
 
 def memory_table(figures, names, sizes):

@@ -90,15 +90,21 @@ def ping(namespace, target):
     raise BenchError(f"{' '.join(command)}: {answer.stdout}{answer.stderr}")
 
 
+def forwarding_ports():
+    count = 0
+    for port in os.listdir("/sys/class/net/br0/brif"):
+        with open(f"/sys/class/net/br0/brif/{port}/state") as file:
+            count += file.read().strip() == "3"
+    return count
+
+
 def verify_up(contender, size, pids, last_address):
     """Check that all ports forward, that every namespace is pinned, and that first and last node reach the bridge."""
-    ports = os.listdir("/sys/class/net/br0/brif")
-    forwarding = 0
-    for port in ports:
-        with open(f"/sys/class/net/br0/brif/{port}/state") as file:
-            forwarding += file.read().strip() == "3"
-    expect("ports of br0", size, len(ports))
-    expect("forwarding ports of br0", size, forwarding)
+    end = time.monotonic() + 10  # a carrier is noticed by a work item of the kernel (link watch), up to a second later
+    while time.monotonic() < end and forwarding_ports() != size:
+        time.sleep(0.02)
+    expect("ports of br0", size, len(os.listdir("/sys/class/net/br0/brif")))
+    expect("forwarding ports of br0", size, forwarding_ports())
     with open("/sys/class/net/br0/bridge/stp_state") as file:
         expect("stp_state", "0", file.read().strip())
     names = [f"h{number}" for number in range(1, size + 1)]

@@ -18,7 +18,7 @@ from nsprov import errors, transport
 from nsprov.agent import protocol
 from nsprov.errors import Diagnostic, Interrupted, NsprovError, Unreachable
 from nsprov.kinds import SCHEMAS
-from nsprov.plan.change import GLYPHS, Plan, dump_plan, dump_state, load_plan
+from nsprov.plan.change import GLYPHS, Plan, dump_plan, dump_state, load_plan, load_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -268,3 +268,20 @@ def query(verb: str, lab: str, hosts: Sequence[transport.Host], options: Options
             if outcome.error:
                 raise outcome.error
         return replies
+
+
+def drift(lab: str, hosts: Sequence[transport.Host], options: Options) -> list[Outcome]:
+    """Compare each host with what was last applied there.
+
+    Raises:
+        NothingMatched: no host has anything of the lab.
+
+    """
+    states: dict[str, State] = {}
+    for name, reply in query("state", lab, hosts, options).items():
+        states[name] = load_state(reply["applied"], SCHEMAS)
+    present = [host for host in hosts if states[host.name]]
+    if not present:
+        hint = "use a name that `nsprov ls` shows"
+        raise errors.NothingMatched(Diagnostic(f'no host has a lab "{lab}"', ", ".join(host.name for host in hosts), hint=hint))
+    return converge(lab, states, present, options, act=False)

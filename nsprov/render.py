@@ -150,8 +150,8 @@ def render_builtin(name: str, **variables: Any) -> str:
 
 def find_template(name: str, beside: str) -> str | None:
     """Give the path of a template: next to the topology file, else among our own."""
-    for folder in (beside or ".", *_BUILTIN):
-        path = os.path.join(folder, name)
+    for folder in (beside, *_BUILTIN):
+        path = os.path.join(folder, name) if folder else name
         if os.path.isfile(path):
             return path
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
+
 from typing import TYPE_CHECKING, Any
 
 from nsprov.agent import protocol
@@ -114,10 +114,10 @@ class Agent:
         return {"timing": run.timing}
 
     def _state(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Give what was applied last and what is observed of it."""
+        """Give what was applied last."""
         run = Run(_name(request), {})
-        run.look()
-        return {"applied": dump_state(run.applied.values()), "observed": dump_state(run.observed.values())}
+        run.recall()
+        return {"applied": dump_state(run.applied.values())}
 
     def _labs(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         found = []

@@ -43,16 +43,22 @@ class Run:
         self._changes: tuple[Change, ...] = ()
         self._netns: set[int] = set()
 
-    def look(self) -> None:
-        """Read what was applied and observe it; a journal means that a run was killed and what it may have left."""
-        began = time.monotonic()
+    def recall(self) -> bool:
+        """Read what was applied, and tell whether there is a record; a journal means that a run was killed."""
         kernel = self.kernel
         manifest = kernel.lab.read(MANIFEST)
         journal = kernel.lab.read(JOURNAL)
         self.interrupted = str(journal.get("holder", ""))
         rows = [*_rows(journal), *_rows(manifest)]
         self.applied = load_state(rows, SCHEMAS)
-        names = {} if manifest and self.desired else kernel.discover()
+        return bool(manifest)
+
+    def look(self) -> None:
+        """Read what was applied and observe it, and without a record all that bears the lab's mark."""
+        began = time.monotonic()
+        recorded = self.recall()
+        kernel = self.kernel
+        names = {} if recorded and self.desired else kernel.discover()
         known = {**self.desired, **self.applied}
         named = {node: name for r in known.values() if r.kind == "netns" for node, name in [(r.node, r.name)]}  # type: ignore[attr-defined]  # netns has both
         kernel.namespaces.names = {**named, **names}

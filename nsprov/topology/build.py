@@ -79,7 +79,8 @@ class _Builder:
         if name is None:
             name = os.path.basename(self.problems.source.path).partition(".")[0]
             if not _LAB.fullmatch(name):
-                self.problems.add((), f"the file's name {shown(name)} cannot name the lab", 'add "name:"')
+                slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:32] or "lab"
+                self.problems.add((), f"the file's name {shown(name)} cannot name the lab", f'add "name: {slug}"')
         elif not _LAB.fullmatch(name):
             hint = "use a lower-case letter, then at most 31 lower-case letters, digits and dashes"
             self.problems.add(("name",), f"{shown(name)} cannot name a lab", hint)
@@ -87,7 +88,7 @@ class _Builder:
 
     def _prefix(self, lab: str) -> str:
         prefix = f"{lab}-" if self.spec.prefix is None else self.spec.prefix
-        if not _PREFIX.fullmatch(prefix):
+        if self.spec.prefix is not None and not _PREFIX.fullmatch(prefix):
             self.problems.add(("prefix",), f"{shown(prefix)} cannot be a prefix", "use letters, digits, dots and dashes")
         return prefix
 

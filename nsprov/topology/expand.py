@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nsprov.errors import InputError
 from nsprov.topology import ranges
 from nsprov.topology.merging import Unfilled, filler, is_pure, merge
-from nsprov.topology.positions import Flaw, Path, Problems, closest, shown
+from nsprov.topology.positions import WRITTEN, Flaw, Path, Problems, closest, shown
 from nsprov.topology.scalars import Pending, Rendered, has_jinja, resolve
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def expand(problems: Problems, variables: Mapping[str, Any]) -> Expanded:
     given = {name: resolve(value) if isinstance(value, str) else value for name, value in variables.items()}
     known = _variables(written.get("vars"), given, problems)
     expander = _Expander(problems, known)
-    raw = {key: expander.settle(value, (key,)) for key, value in written.items() if key not in ("nodes", "vars")}
+    raw = {key: expander.settle(value, (WRITTEN, key)) for key, value in written.items() if key not in ("nodes", "vars")}
     expanded = Expanded(raw, known)
     if "vars" in written and not isinstance(written["vars"], dict):
         raw["vars"] = written["vars"]
@@ -58,9 +58,9 @@ def _variables(written: Any, given: Mapping[str, Any], problems: Problems) -> di
         return known
     for name, value in written.items():
         if name in PER_NODE:
-            problems.add(("vars", name), f"variable {shown(name)} is reserved", "choose another name", key=True)
+            problems.add((WRITTEN, "vars", name), f"variable {shown(name)} is reserved", "choose another name", key=True)
         elif name not in given:
-            known[name] = _natural(_Expander(problems, known).settle(value, ("vars", name)))
+            known[name] = _natural(_Expander(problems, known).settle(value, (WRITTEN, "vars", name)))
     return known
 
 
@@ -110,12 +110,13 @@ class _Expander:
     def _refused(self, path: Path, error: InputError, *, key: bool = False) -> None:
         told = error.diagnostics[0]
         self.problems.add(path, told.summary, told.hint, told.detail, key=key)
+        self.problems.spoil(path)
 
     def nodes(self, written: Mapping[str, Any], expanded: Expanded) -> dict[str, Any]:
         """Write out every node: ranges, defaults, groups, and its own values over them."""
         result: dict[str, Any] = {}
         for key, own in written.items():
-            path = ("nodes", key)
+            path = (WRITTEN, "nodes", key)
             names = self._names(key, path)
             template, origins = self._merged(self.settle(own, path), path, expanded.raw)
             fill = filler(template)
@@ -143,7 +144,7 @@ class _Expander:
 
     def _merged(self, own: Any, path: Path, raw: Mapping[str, Any]) -> tuple[Any, list[Path]]:
         """Lay a node over its groups and the defaults; say in which order to look for where a value stands."""
-        origins = [path]
+        origins = [path[1:]]
         own = {} if own is None else own
         if not isinstance(own, dict):
             return own, origins

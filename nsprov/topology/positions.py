@@ -8,14 +8,17 @@ from nsprov.errors import Diagnostic, InputError
 from nsprov.topology.scalars import has_jinja
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Path = tuple[Any, ...]
-"""Keys and indices from the root of the file to a value."""
+"""Keys and indices from the root of the expanded file to a value, or after `WRITTEN` of the file as it was written."""
+
+WRITTEN = "as written"
 
 LONGEST_SUMMARY = 60
 
 _NODE_ITSELF = 2
+_SHARED = ("links", "defaults", "groups", WRITTEN)
 _NETWORK = ("interfaces", "bridges", "group")
 
 _SYNONYMS = {"addresses": "address", "from_": "from"}
@@ -96,22 +99,54 @@ class Problems:
         self.origins: dict[str, Sequence[Path]] = {}
         self._doubtful: set[str] = set()
         self._all_doubtful = False
+        self._removed: dict[Path, list[int]] = {}
+        self._touched: set[Path] = set()
+        self._spoilt: set[tuple[int, int]] = set()
         self._found: dict[tuple[int, int, str], Diagnostic] = {}
 
     def add(self, path: Path, summary: str, hint: str = "", detail: str = "", *, key: bool = False) -> None:
         """Note a problem at a value, or at its key; the same one from the same line counts once."""
         self._doubt(path)
+        path = self._as_given(path)
+        self._touched.update(path[:length] for length in range(1, len(path) + 1))
         if len(summary) > LONGEST_SUMMARY:
             detail = f"{summary}. {detail}".strip() if detail else summary
             summary = summary[: LONGEST_SUMMARY - 1] + "…"
-        position = self.position(path, key=key)
-        self._found.setdefault((*position, summary), self.source.diagnose(position, summary, detail, hint))
+        position = self._position(path, key=key)
+        if position not in self._spoilt:
+            self._found.setdefault((*position, summary), self.source.diagnose(position, summary, detail, hint))
+
+    def spoil(self, path: Path) -> None:
+        """Note that a value could not be had at all: nothing more is said about it."""
+        self._spoilt.add(self._position(path, key=False))
+
+    def touched(self, path: Path) -> bool:
+        """Tell whether something in a value is wrong, so that the rest of it may be missing."""
+        return self._as_given(path) in self._touched
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Note that items of lists were taken out; later paths count without them."""
+        for given in [self._as_given(path) for path in paths]:
+            self._removed.setdefault(given[:-1], []).append(given[-1])
+            self._removed[given[:-1]].sort()
+
+    def _as_given(self, path: Path) -> Path:
+        """Count the items again that were taken out of lists."""
+        if not self._removed:
+            return path
+        given: Path = ()
+        for step in path:
+            place = step
+            for gone in self._removed.get(given, ()) if isinstance(step, int) else ():
+                place += gone <= place
+            given = (*given, place)
+        return given
 
     def _doubt(self, path: Path) -> None:
         if path[:1] == ("nodes",) and len(path) > 1:
             if len(path) == _NODE_ITSELF or path[_NODE_ITSELF] in _NETWORK:
                 self._doubtful.add(path[1])
-        elif path[:1] != ("bridges",):
+        elif path[:1] and path[0] in _SHARED:
             self._all_doubtful = True
 
     def doubtful(self, node: str) -> bool:
@@ -124,6 +159,9 @@ class Problems:
 
     def position(self, path: Path, *, key: bool = False) -> tuple[int, int]:
         """Give line and column of a value, looked up in its groups and the defaults when the node has it from there."""
+        return self._position(self._as_given(path), key=key)
+
+    def _position(self, path: Path, *, key: bool) -> tuple[int, int]:
         mark, reached = self._mark(path)
         return (mark.key_line, mark.key_column) if key or not reached else (mark.line, mark.column)
 
@@ -132,6 +170,8 @@ class Problems:
         return self.position(path, key=True)[0]
 
     def _mark(self, path: Path) -> tuple[Mark, bool]:
+        if path[:1] == (WRITTEN,):
+            return self.source.find(path[1:])
         roots: Sequence[Path] = [path[:2]]
         if len(path) > 1 and path[0] == "nodes":
             roots = self.origins.get(path[1], roots)
@@ -150,9 +190,10 @@ class Problems:
 
 
 def shown(value: object, longest: int = 24) -> str:
-    """Write a value for a message: quoted, and shortened in its middle when it is long."""
-    text = value if isinstance(value, str) else _yaml_word(value)
-    text = text.replace("\n", "\\n")
+    """Write a value for a message: a string quoted, and shortened in its middle when it is long."""
+    if not isinstance(value, str):
+        return _yaml_word(value)
+    text = value.replace("\n", "\\n")
     return f'"{text}"' if len(text) <= longest else f'"{text[: longest - 8]}…{text[-7:]}"'
 
 

@@ -49,7 +49,7 @@ class Router:
         dev = self._dev(given.dev, (*path, "dev"))
         via, found = self._via(given.via, given.dev, to.family, (*path, "via"))
         hops = tuple(self._hop(hop, to.family, (*path, "nexthops", place)) for place, hop in enumerate(given.nexthops or ()))
-        if kind == "unicast" and not (given.via or given.dev or hops):
+        if kind == "unicast" and not (given.via or given.dev or hops or self.problems.touched(path)):
             self.problems.add(path, f"the route to {shown(given.to)} leads nowhere", 'add "via", "dev" or "blackhole: true"')
         if hops and (given.via or given.dev):
             self.problems.add((*path, "nexthops"), '"nexthops" and "via" are both given', "use one of them", key=True)

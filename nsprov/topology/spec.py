@@ -27,7 +27,7 @@ def _flag(value: Any) -> Any:
 
 
 def _many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return value if value is None or isinstance(value, (list, dict)) else [value]
 
 
 def _link(value: Any) -> Any:

@@ -14,23 +14,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-UNSUPPORTED = frozenset(
-    [
-        "attach",
-        "impair",
-        "limits",
-        "link",
-        "mounts",
-        "nat",
-        "parent",
-        "rootfs",
-        "tests",
-        "time",
-        "user",
-        "workload",
-        "workloads",
-    ]
-)
+_LATER = "attach impair limits link mounts nat parent rootfs tests time type user workload workloads"
+UNSUPPORTED = frozenset(_LATER.split())
 """Words of the language that a later version will know."""
 
 _TYPES = {
@@ -45,6 +30,8 @@ _TYPES = {
     "list_type": "a list",
 }
 _ROUNDS = 20
+_YES = ("yes", "on", "1", "true")
+_NO = ("no", "off", "0", "false")
 
 
 def validate(raw: dict[str, Any], problems: Problems) -> language.TopologySpec:
@@ -56,13 +43,13 @@ def validate(raw: dict[str, Any], problems: Problems) -> language.TopologySpec:
             found = error.errors(include_url=False)
             for details in found:
                 _note(details, problems)
-            _prune(raw, found)
+            _prune(raw, found, problems)
     problems.settle()
     return language.TopologySpec()
 
 
 def _note(details: ErrorDetails, problems: Problems) -> None:
-    path, kind = details["loc"], details["type"]
+    path, kind, given = details["loc"], details["type"], details["input"]
     name = _name(path)
     if kind == "extra_forbidden":
         _note_unknown(path, problems)
@@ -70,13 +57,14 @@ def _note(details: ErrorDetails, problems: Problems) -> None:
         problems.add(path, f"{shown(name)} is missing", f'add "{name}"', key=True)
     elif kind == "literal_error":
         expected = str(details["ctx"]["expected"]).replace("'", '"')
-        problems.add(path, f"{shown(name)} cannot be {shown(details['input'])}", f"use {expected}")
+        problems.add(path, f"{shown(name)} cannot be {shown(given)}", f"use {expected}")
     elif kind in _TYPES:
-        problems.add(
-            path, f"{shown(name)} must be {_TYPES[kind]}, not {shown(details['input'])}", _advice(kind, details["input"])
-        )
+        item = isinstance(path[-1], int) and kind in ("model_type", "dict_type", "model_attributes_type")
+        subject = f"an item of {shown(name)}" if item else shown(name)
+        hint = 'write "[ns1:eth1, ns2:eth1]"' if item and path[0] == "links" else _advice(kind, given)
+        problems.add(path, f"{subject} must be {_TYPES[kind]}, not {shown(given)}", hint)
     else:
-        problems.add(path, f"{shown(name)} cannot be {shown(details['input'])}", "correct the value", details["msg"])
+        problems.add(path, f"{shown(name)} cannot be {shown(given)}", "correct the value", details["msg"])
 
 
 def _note_unknown(path: Path, problems: Problems) -> None:
@@ -94,22 +82,18 @@ def _name(path: Path) -> str:
 
 
 def _advice(kind: str, given: object) -> str:
-    if kind == "string_type" and isinstance(given, (int, float)):
-        return "quote it"
+    word = str(given).strip().lower()
+    if kind == "string_type":
+        quotable = isinstance(given, (int, float))
+        return "write 1 or 0, or quote it" if isinstance(given, bool) else "quote it" if quotable else "write one value"
     if kind == "bool_type":
-        word = str(given).lower()
-        return (
-            "write true"
-            if word in ("yes", "on", "1")
-            else "write false"
-            if word in ("no", "off", "0")
-            else "write true or false"
-        )
-    if kind.startswith("int") and isinstance(given, str) and given.strip().isdigit():
-        return f"write {given.strip()} without quotes"
-    plain = {"int": "write a number such as 1500", "list": "write a list, one item per line, each after a dash"}
-    other = {"string_type": "write one value"}
-    return other.get(kind) or plain.get(kind.partition("_")[0]) or 'write "key: value" lines, indented below it'
+        meant = "true" if word in _YES else "false" if word in _NO else "true or false"
+        return f"write {meant}, without quotes"
+    if kind.startswith("int"):
+        return f"write {word}, without quotes" if word.isdigit() else "write a number such as 1500"
+    if kind == "list_type":
+        return "write a list, one item per line, each after a dash"
+    return 'write "key: value" lines, indented below it'
 
 
 def _known_keys(path: Path) -> list[str]:
@@ -134,21 +118,36 @@ def _inner_model(annotation: Any) -> Any:
     return None
 
 
-def _prune(raw: dict[str, Any], found: list[ErrorDetails]) -> None:
-    """Take the refused values out, so that the next round sees the rest; shared subtrees are cut once."""
-    cut: set[tuple[int, Any]] = set()
-    for details in reversed(found):
-        path = details["loc"][:-1] if details["type"] == "missing" else details["loc"]
-        holder: Any = None
-        here: Any = raw
-        last: Any = None
-        for step in path:
-            if not isinstance(here, (dict, list)) or not _has(here, step):
-                break
-            holder, here, last = here, here[step], step
-        if holder is not None and (id(holder), last) not in cut:
-            cut.add((id(holder), last))
-            del holder[last]
+def _prune(raw: dict[str, Any], found: list[ErrorDetails], problems: Problems) -> None:
+    """Take the refused values out, so that the next round sees the rest; what nodes share is cut once."""
+    keys: dict[tuple[int, Any], Any] = {}
+    items: dict[tuple[int, Any], Any] = {}
+    removed: dict[Path, None] = {}
+    for details in found:
+        path: Path = details["loc"][:-1] if details["type"] == "missing" else details["loc"]
+        holder, reached = _holder(raw, path)
+        if isinstance(holder, dict) and reached:
+            keys[id(holder), path[reached - 1]] = holder
+        elif isinstance(holder, list):
+            items[id(holder), path[reached - 1]] = holder
+            removed[path[:reached]] = None
+    for (_, key), mapping in keys.items():
+        del mapping[key]
+    # From the end, so that the places before stay what they are.
+    for (_, place), sequence in sorted(items.items(), key=lambda item: -item[0][1]):
+        del sequence[place]
+    problems.remove(removed)
+
+
+def _holder(raw: dict[str, Any], path: Path) -> tuple[Any, int]:
+    """Give the container of the value at a path, or of the nearest one above it, and how long its path is."""
+    holder: Any = None
+    here: Any = raw
+    for reached, step in enumerate(path):
+        if not isinstance(here, (dict, list)) or not _has(here, step):
+            return holder, reached
+        holder, here = here, here[step]
+    return holder, len(path)
 
 
 def _has(here: dict[str, Any] | list[Any], step: Any) -> bool:

@@ -32,9 +32,10 @@ PasswordAuthentication no
 UsePAM no
 UseDNS no
 PrintMotd no
-LogLevel DEBUG1
+LogLevel VERBOSE
 MaxStartups 100
 MaxSessions 100
+AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/keys/%u
 """
 
 # PID 1 of a host.  The overlay must not lie on the file system of / (ELOOP), hence the tmpfs.
@@ -89,7 +90,9 @@ class LabHost:
     def run(self, command, user="root"):
         """Run a shell command on the host, without SSH, and give its output."""
         argv = ["nsenter", "-t", str(self.pid), "-a", "su", user, "-s", "/bin/sh", "-c", command]
-        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, f"{self.name}: {command}: {done.stderr}"
+        return done.stdout
 
 
 def missing():
@@ -191,6 +194,9 @@ def _accounts(layer):
         with (layer / "etc" / name).open("a") as target:
             target.write(more)
     (layer / "etc/ssh/sshd_config").write_text(_SSHD)
+    (layer / "etc/ssh/keys").mkdir()
+    for user in ("root", "lab", "labpw"):
+        shutil.copy(layer.parent / "id.pub", layer / "etc/ssh/keys" / user)  # for hosts whose home is not there
     for user, rule in (("lab", "NOPASSWD:ALL"), ("labpw", "ALL")):
         path = layer / "etc/sudoers.d" / user
         path.write_text(f"{user} ALL=(ALL:ALL) {rule}\n")

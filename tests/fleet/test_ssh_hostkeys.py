@@ -46,7 +46,7 @@ def refusal(reach, machine, options):
     with pytest.raises(Unreachable) as caught:
         reach(options)
     assert machine.logins() == before
-    assert "userauth-request" not in machine.log_path.read_text().rsplit("Connection from", 1)[1]
+    assert "authenticating user" not in machine.log_path.read_text().rsplit("Connection from", 1)[1]
     return caught.value.diagnostics[0]
 
 

@@ -1,0 +1,19 @@
+"""Where the `nsprov` command and `python -m nsprov` begin."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    # One short run that builds values and never drops cycles: the collector would walk them all again and again.
+    gc.disable()
+    from nsprov.cli.app import run  # noqa: PLC0415 - after the collector is off, for start-up
+
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

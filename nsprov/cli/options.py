@@ -1,0 +1,227 @@
+"""The options that commands share, as annotated types, and what they mean together."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from nsprov import provision, transport
+from nsprov.errors import Diagnostic, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nsprov.inventory import Host, Inventory
+    from nsprov.plan.resource import Ref, Resource
+    from nsprov.topology import Topology
+
+DEFAULT_TOPOLOGY = "topology.yml"
+
+
+class Output(str, Enum):
+    """How results are written to stdout."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+class HostKeys(str, Enum):
+    """What to do with a host key that is not known; a changed one is always refused."""
+
+    YES = "yes"
+    ACCEPT_NEW = "accept-new"
+    NO = "no"
+
+
+TopologyOption = Annotated[str | None, typer.Option("--topology", "-t", help="The topology file, instead of topology.yml here.")]
+TopologyArgument = Annotated[
+    str | None, typer.Argument(help="The topology file; default topology.yml here or in a parent.", metavar="[TOPOLOGY]")
+]
+InventoryOption = Annotated[str | None, typer.Option("--inventory", "-i", help="The inventory file.", envvar="NSPROV_INVENTORY")]
+VariablesOption = Annotated[list[str] | None, typer.Option("--extra-vars", "-e", help="KEY=VALUE for the topology's Jinja.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to write results.", envvar="NSPROV_OUTPUT")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="List every change, however many.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+TimingOption = Annotated[bool, typer.Option("--timing", help="Say where the time went, on stderr.")]
+ForksOption = Annotated[int, typer.Option("--forks", "-f", help="How many hosts to work on at a time.", min=1, max=1024)]
+HostKeysOption = Annotated[
+    HostKeys | None, typer.Option("--host-key-checking", help="Unknown SSH host keys; default as ssh_config says.")
+]
+SshConfigOption = Annotated[str | None, typer.Option("--ssh-config", "-F", help="The ssh_config file to use.")]
+AskBecomeOption = Annotated[bool, typer.Option("--ask-become-pass", "-K", help="Ask for the sudo password.")]
+LabOption = Annotated[str | None, typer.Option("--lab", help="The lab's name, instead of a topology file.")]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line said, in one value; the fields are the options that commands share."""
+
+    topology: TopologyArgument = None
+    inventory: InventoryOption = None
+    variables: VariablesOption = None
+    output: OutputOption = Output.TEXT
+    verbose: VerboseOption = False
+    quiet: QuietOption = False
+    timing: TimingOption = False
+    forks: ForksOption = provision.FORKS
+    host_keys: HostKeysOption = None
+    ssh_config: SshConfigOption = None
+    ask_become: AskBecomeOption = False
+    lab: LabOption = None
+
+    def run_options(self, *, fingerprint: bool = False, progress: provision.Progress | None = None) -> provision.Options:
+        """Give the options of a run."""
+        checking: Any = self.host_keys.value if self.host_keys else None
+        detail = self.verbose or self.output is not Output.TEXT or fingerprint
+        return provision.Options(
+            transport=transport.Options(ssh_config=self.ssh_config, host_key_checking=checking),
+            forks=self.forks,
+            detail=detail,
+            fingerprint=fingerprint,
+            **({"progress": progress} if progress and not self.quiet else {}),
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """A lab with what must hold on each of its hosts."""
+
+    lab: str
+    path: str
+    states: Mapping[str, Mapping[Ref, Resource]]
+    hosts: Sequence[Host]
+
+
+def shared(topology: Any = TopologyArgument) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the shared options: its first parameter receives them as one `Given`.
+
+    typer reads a function's signature, so the wrapper is given one made of the command's own parameters and `Given`'s fields.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        hints = get_type_hints(command, include_extras=True)
+        own = [p.replace(annotation=hints[p.name]) for p in list(inspect.signature(command).parameters.values())[1:]]
+        types = {**get_type_hints(Given, include_extras=True), "topology": topology}
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        ours = [inspect.Parameter(f.name, keyword, default=f.default, annotation=types[f.name]) for f in fields(Given)]
+
+        def wrapper(**arguments: Any) -> Any:
+            given = Given(**{parameter.name: arguments.pop(parameter.name) for parameter in ours})
+            return command(given, **arguments)
+
+        parameters = sorted([*own, *ours], key=lambda parameter: parameter.kind)
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        wrapper.__doc__, wrapper.__name__ = command.__doc__, command.__name__
+        return wrapper
+
+    return decorate
+
+
+def find_topology(given: str | None) -> str:
+    """Give the path of the topology file: the one named, else `topology.yml` here or in a parent.
+
+    Raises:
+        InputError: there is none.
+
+    """
+    if given is not None:
+        return given
+    found = default_topology()
+    if found is None:
+        raise InputError(
+            Diagnostic(
+                f'there is no "{DEFAULT_TOPOLOGY}" here or in a parent',
+                where=os.getcwd(),
+                hint="name a topology file, or a lab with --lab",
+            )
+        )
+    return found
+
+
+def default_topology() -> str | None:
+    """Give the path of `topology.yml` here or in a parent, if there is one."""
+    folder = os.getcwd()
+    while True:
+        path = os.path.join(folder, DEFAULT_TOPOLOGY)
+        if os.path.isfile(path):
+            return os.path.relpath(path)
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)
+
+
+def variables(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `KEY=VALUE` pairs and JSON objects; a value that is JSON is that, any other is a string."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if pair.lstrip().startswith("{"):
+            found.update(_object(pair))
+        elif not equals or not key.isidentifier():
+            raise InputError(Diagnostic(f'"{pair}" sets no variable', "-e", hint="write KEY=VALUE or a JSON object"))
+        else:
+            found[key] = _value(value)
+    return found
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as problem:
+        raise InputError(Diagnostic("extra variables are not JSON", "-e", str(problem), "write KEY=VALUE")) from problem
+    return dict(found)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def load_topology(given: Given) -> Topology:
+    """Read the topology that the command line means."""
+    from nsprov import topology  # noqa: PLC0415 - for start-up: commands on a lab's name read none
+
+    return topology.load(find_topology(given.topology), variables(given.variables or ()))
+
+
+def load_target(given: Given, loaded: Topology | None = None) -> Target:
+    """Read the topology and the inventory and give what must hold where."""
+    from nsprov.resolve import resolve  # noqa: PLC0415 - for start-up, as above
+
+    found = loaded or load_topology(given)
+    states = resolve(found) or {"localhost": {}}
+    inventory = load_inventory(given)
+    return Target(found.name, found.path, states, with_password([inventory.host(name) for name in states], given))
+
+
+def load_inventory(given: Given) -> Inventory:
+    """Read the inventory, or give one with this host alone."""
+    from nsprov.inventory import load_inventory as load  # noqa: PLC0415 - for start-up, as above
+
+    return load(given.inventory)
+
+
+def with_password(hosts: Sequence[Host], given: Given) -> list[Host]:
+    """Give the hosts with the sudo password that the user is asked for, once for all."""
+    lacking = [host for host in hosts if host.become_password is None]
+    if not given.ask_become or not lacking:
+        return list(hosts)
+    import getpass  # noqa: PLC0415 - for start-up: hardly ever asked
+
+    from nsprov.inventory import Secret  # noqa: PLC0415 - for start-up
+
+    if not sys.stdin.isatty():
+        raise InputError(Diagnostic("there is no terminal to ask for the sudo password", "-K"))
+    password = Secret(getpass.getpass("sudo password: "))
+    return [replace(host, become_password=password) if host in lacking else host for host in hosts]
