@@ -14,6 +14,7 @@ import marshal
 import os
 import stat
 import sys
+import time
 import zlib
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     Table = dict[str, tuple[bool, bytes]]
+
+
+KEEP = 30 * 86400
+"""How long an agent stays in the cache, in seconds; one that is needed again is sent again."""
 
 
 class Modules:
@@ -42,19 +47,19 @@ class Modules:
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module's code."""
-        exec(marshal.loads(self.table[module.__name__][1]), vars(module))  # noqa: S102, S302 - `load` has checked it
+        exec(marshal.loads(self.table[module.__name__][1]), vars(module))  # noqa: S102, S302 - as in main
 
 
 def main(digest: str, token: str) -> None:
     """Say hello, take the archive if it is not cached, and serve the controller until it closes."""
     name = "-".join((digest, str(sys.implementation.cache_tag), hex(sys.hexversion)))
-    table = load(name)
-    hello = {"python": sys.version.split()[0], "executable": sys.executable, "uid": os.getuid(), "have": bool(table)}
+    data = load(name)
+    hello = {"python": sys.version.split()[0], "executable": sys.executable, "uid": os.getuid(), "have": bool(data)}
     os.write(1, f"{token} ok {json.dumps(hello)}\n".encode())
-    if not table:
-        table = compiled(receive(digest))
-        store(name, table)
-    sys.meta_path.insert(0, Modules(table))
+    if not data:
+        data = marshal.dumps(compiled(receive(digest)))
+        store(name, data)
+    sys.meta_path.insert(0, Modules(marshal.loads(data)))  # noqa: S302 - `load` lets only our own files through
     from nsprov.agent.engine import serve  # noqa: PLC0415 - it can be imported only now
     from nsprov.agent.protocol import LineChannel  # noqa: PLC0415
 
@@ -82,27 +87,28 @@ def private(found: os.stat_result, kind: int) -> None:
         raise PermissionError
 
 
-def load(name: str) -> Table:
-    """Read the compiled agent from the cache; nothing when it is not there or not to be trusted."""
+def load(name: str) -> bytes:
+    """Read a file of the cache; nothing when it is not there or not to be trusted."""
     try:
         with open(os.open(os.path.join(directory(), name), os.O_RDONLY | os.O_NOFOLLOW), "rb") as source:
             private(os.fstat(source.fileno()), stat.S_IFREG)
             check, data = source.read(4), source.read()
     except OSError:
-        return {}
-    table: Table = marshal.loads(data) if zlib.crc32(data).to_bytes(4, "big") == check else {}  # noqa: S302 - it is ours
-    return table
+        return b""
+    return data if zlib.crc32(data).to_bytes(4, "big") == check else b""
 
 
-def store(name: str, table: Table) -> None:
-    """Keep the compiled agent for the next run, if there is a place to write."""
-    data = marshal.dumps(table)
+def store(name: str, data: bytes) -> None:
+    """Keep a file for the next run, if there is a place to write, and drop those of last month."""
     try:
         path = os.path.join(directory(), name)
         temporary = f"{path}.{os.getpid()}"
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
             target.write(zlib.crc32(data).to_bytes(4, "big") + data)
         os.rename(temporary, path)
+        for entry in os.scandir(os.path.dirname(path)):
+            if entry.stat().st_mtime < time.time() - KEEP:
+                os.unlink(entry.path)
     except OSError:
         pass  # read-only, full or not ours: this run works from memory, the next one asks again
 

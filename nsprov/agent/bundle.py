@@ -15,8 +15,9 @@ import io
 import os
 import zipfile
 from functools import lru_cache
-from importlib import metadata
 from typing import TYPE_CHECKING
+
+from nsprov.agent import boot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +37,14 @@ _STUBS = {
 
 @lru_cache(maxsize=1)
 def bundle() -> tuple[bytes, str]:
-    """Build the archive once for this process: its bytes and their sha256."""
-    return pack(members())
+    """Build the archive, unless no source has changed since it was last built: its bytes and their sha256."""
+    name = f"bundle-{_state_of_sources()}"
+    data = boot.load(name)
+    if data:
+        return data, hashlib.sha256(data).hexdigest()
+    data, digest = pack(members())
+    boot.store(name, data)
+    return data, digest
 
 
 def pack(files: dict[str, bytes]) -> tuple[bytes, str]:
@@ -69,6 +76,18 @@ def members() -> dict[str, bytes]:
         found[_member(name, path)] = content
         pending += _imports(name, content, is_package=path.endswith("__init__.py"))
     return found | _licences()
+
+
+def _state_of_sources() -> str:
+    """Give a word that changes when a source file is added, removed or written."""
+    state = hashlib.sha256()
+    for top in filter(None, map(_directory, _STUBS)):
+        for path, _, names in sorted(os.walk(top)):
+            for name in sorted(names):
+                if name.endswith(".py"):
+                    found = os.stat(os.path.join(path, name))
+                    state.update(f"{path}/{name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return state.hexdigest()
 
 
 def _modules(root: str) -> Iterator[str]:
@@ -141,6 +160,8 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 def _licences() -> dict[str, bytes]:
     """Read pyroute2's licence texts, which its Apache-2.0 side asks to be passed on."""
+    from importlib import metadata  # noqa: PLC0415 - takes 20 ms, and is needed only to build
+
     distribution = metadata.distribution("pyroute2")
     texts = [file for file in distribution.files or () if file.name in ("LICENSE", "LICENSE.Apache-2.0")]
     return {f"pyroute2/{file.name}": _read(str(distribution.locate_file(file))) for file in texts}

@@ -62,6 +62,8 @@ class Run:
         known = {**self.desired, **self.applied}
         named = {node: name for r in known.values() if r.kind == "netns" for node, name in [(r.node, r.name)]}  # type: ignore[attr-defined]  # netns has both
         kernel.namespaces.names = {**named, **names}
+        if recorded:
+            kernel.seen.focus(known.values())
         self.observed = self._observe(known)
         self._note("observe", began)
 
@@ -151,6 +153,7 @@ class Run:
         if not self._changes:
             return ()
         deadline = time.monotonic() + _PATIENCE
+        self.kernel.seen.focus(known.values())
         pause = 0.001
         while True:
             self.kernel.seen.clear()

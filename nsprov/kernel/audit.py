@@ -29,8 +29,8 @@ def _links(kernel: Kernel) -> Iterator[Diagnostic]:
         with kernel.namespaces.inside("net", fd):
             if fd is not None:
                 os.close(fd)
-            dump = kernel.netlink.dump_here(probe)
-        for link in dump.links:
+            links = kernel.netlink.links_here(probe)
+        for link in links:
             if link.alias.startswith(f"{MARK}{kernel.lab.name}/"):
                 yield Diagnostic(f'link "{link.name}" is there', where, f"Its mark is {link.alias}.")
 

@@ -15,13 +15,14 @@ from nsprov.kernel.files import Files
 from nsprov.kernel.lab import Lab
 from nsprov.kernel.mounts import Mounts
 from nsprov.kernel.namespaces import Namespaces
-from nsprov.kernel.netlink import Dump, Netlink
+from nsprov.kernel.netlink import EVERYTHING, Dump, Interest, Netlink
 from nsprov.plan.resource import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from nsprov.kernel.rtnl import Link, Message
+    from nsprov.plan.resource import Resource
 
 MARK = "nsprov:"
 PEER = "~peer"
@@ -108,13 +109,13 @@ class Kernel:
         self.namespaces.names[probe] = name
         try:
             with self.namespaces.inside("net"):
-                dump = self.netlink.dump(probe, addresses=False, routes=False)
+                links = self.netlink.look(probe, Interest()).links
         except FileNotFoundError:
             return None
         finally:
             self.netlink.forget(probe)
             del self.namespaces.names[probe]
-        marks = [self.marked(link) for link in dump.links if link.name == "lo"]
+        marks = [self.marked(link) for link in links if link.name == "lo"]
         return marks[0][0].name if marks and marks[0] else None
 
 
@@ -125,6 +126,20 @@ class Snapshot:
         """Start with nothing seen."""
         self._kernel = kernel
         self._dumps: dict[str, Dump] = {}
+        self._interests: dict[str, Interest] = {}
+
+    def focus(self, known: Iterable[Resource]) -> None:
+        """Read of each node only what these resources are about; without a focus, everything."""
+        watched: dict[str, tuple[set[str], set[int], set[int]]] = {}
+        for one in known:
+            for node, what, value in one.watches():
+                links, addresses, routes = watched.setdefault(node, ({"lo"}, set(), set()))
+                if what == "link":
+                    links.add(str(value))
+                else:
+                    (addresses if what == "address" else routes).add(int(value))
+        sets = {node: tuple(map(frozenset, found)) for node, found in watched.items() if node}
+        self._interests = {node: Interest(*found) for node, found in sets.items()}
 
     def clear(self) -> None:
         """Forget everything: the next look goes to the kernel."""
@@ -150,9 +165,12 @@ class Snapshot:
                     yield node, link, *mark
 
     def _look(self, node: str) -> Dump:
-        inside = bool(node)
+        interest = self._interests.get(node, EVERYTHING if node else _HOST)
         try:
-            # On the host itself only links are ours, and addresses on them; its routes may be a whole Internet.
-            return self._kernel.netlink.dump(node, addresses=True, routes=inside)
+            return self._kernel.netlink.look(node, interest)
         except FileNotFoundError:
             return Dump()
+
+
+# On the host itself only links are ours, and addresses on them; its routes may be a whole Internet.
+_HOST = Interest(None, frozenset({4, 6}))

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from nsprov.kernel.namespaces import Namespaces
     from nsprov.plan.resource import Ref
 
+    Take = Callable[[int, bytes, int, int], None]
+
 _BATCH = 32
 _RECEIVE = 1 << 18
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 _MAX_SOCKETS = 4096
 
 
@@ -42,8 +44,20 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Interest:
+    """What to read of one network namespace: links by name, `None` for all, and which IP versions of the rest."""
+
+    links: frozenset[str] | None = frozenset({"lo"})
+    addresses: frozenset[int] = frozenset()
+    routes: frozenset[int] = frozenset()
+
+
+EVERYTHING = Interest(None, frozenset({4, 6}), frozenset({4, 6}))
+
+
+@dataclass(frozen=True)
 class Dump:
-    """All links, addresses and routes of one network namespace."""
+    """What was read of one network namespace."""
 
     links: tuple[rtnl.Link, ...] = ()
     addresses: tuple[rtnl.Address, ...] = ()
@@ -103,69 +117,75 @@ class Netlink:
                 if code and not (request.absent_is_fine and code in _GONE):
                     raise refused(request.ref, code, said)
 
-    def dump(self, node: str, *, addresses: bool, routes: bool) -> Dump:
-        """Read a node's links, and its addresses and routes if asked for.
+    def look(self, node: str, interest: Interest) -> Dump:
+        """Read what is of interest in a node.
 
-        All dumps are asked for at once: since Linux 6.9 a small one ends in its first datagram; where it does not,
-        the kernel answers EBUSY to the next, which is asked again.
+        Raises:
+            FileNotFoundError: its network namespace is gone.
+
         """
-        wanted = [rtnl.get_links()]
-        if addresses:
-            wanted.append(rtnl.get_addresses())
-        if routes:
-            wanted.append(rtnl.get_routes())
         links: list[rtnl.Link] = []
-        found: list[rtnl.Address] = []
-        ways: list[rtnl.Route] = []
+        addresses: list[rtnl.Address] = []
+        routes: list[rtnl.Route] = []
 
         def take(kind: int, data: bytes, start: int, end: int) -> None:
             if kind == rtnl.RTM_NEWLINK:
                 links.append(rtnl.parse_link(data, start, end))
             elif kind == rtnl.RTM_NEWADDR:
-                found.append(rtnl.parse_address(data, start, end))
+                addresses.append(rtnl.parse_address(data, start, end))
             elif kind == rtnl.RTM_NEWROUTE:
                 route = rtnl.parse_route(data, start, end)
                 if route:
-                    ways.append(route)
+                    routes.append(route)
 
-        self._dump(node, wanted, take)
-        return Dump(tuple(links), tuple(found), tuple(ways))
+        dumps = [rtnl.get_links()] if interest.links is None else []
+        dumps.extend(rtnl.get_addresses(version) for version in sorted(interest.addresses))
+        dumps.extend(rtnl.get_routes(version) for version in sorted(interest.routes))
+        self._ask(node, [rtnl.get_link(name) for name in sorted(interest.links or ())], dumps, take)
+        return Dump(tuple(links), tuple(addresses), tuple(routes))
 
-    def dump_here(self, probe: str) -> Dump:
+    def links_here(self, probe: str) -> tuple[rtnl.Link, ...]:
         """Read the links of the namespace that this process is in; `probe` is a name that no node has."""
         with _open() as self._sockets[probe]:
-            dump = self.dump(probe, addresses=False, routes=False)
+            dump = self.look(probe, Interest(links=None))
         del self._sockets[probe]
-        return dump
+        return dump.links
 
-    def _dump(self, node: str, wanted: Sequence[rtnl.Message], take: Callable[[int, bytes, int, int], None]) -> None:
+    def _ask(self, node: str, singles: Sequence[rtnl.Message], dumps: Sequence[rtnl.Message], take: Take) -> None:
+        """Send the questions that have one answer each with the first dump, then the other dumps.
+
+        A socket has one dump at a time, and most last until their end is received: a second would get EBUSY.
+        """
         connection = self._socket(node)
-        first = self._sequence + 1
-        self._sequence += len(wanted)
-        pending = dict(enumerate(wanted, first))
-        while pending:
-            connection.send(rtnl.packed_together([(message, number) for number, message in pending.items()]))
-            busy: dict[int, rtnl.Message] = {}
-            while pending:
-                data = connection.recv(_RECEIVE)
-                for kind, sequence, start, end in rtnl.split(data):
-                    if sequence not in pending:
-                        continue
-                    if kind in (_NLMSG_DONE, _NLMSG_ERROR):
-                        message = pending.pop(sequence)
-                        code, said = _refusal(data, start, end) if kind == _NLMSG_ERROR else (0, "")
-                        if code == errno.EBUSY:
-                            busy[sequence] = message
-                        elif code:
-                            raise OSError(code, said or os.strerror(code), node)
-                    else:
-                        take(kind, data, start, end)
-            pending = busy
+        for batch in ([*singles, *dumps[:1]], *([dump] for dump in dumps[1:])):
+            first = self._sequence + 1
+            self._sequence += len(batch)
+            connection.send(rtnl.packed_together([(message, first + n) for n, message in enumerate(batch)]))
+            self._receive(connection, first, len(batch), take, dumps=bool(dumps))
+
+    def _receive(self, connection: socket.socket, first: int, left: int, take: Take, *, dumps: bool) -> None:
+        """Take in the answers to `left` requests from number `first` on, of which the last may be a dump."""
+        dump = first + left - 1 if dumps else None
+        while left:
+            data = connection.recv(_RECEIVE)
+            for kind, sequence, start, end in rtnl.split(data):
+                if sequence < first:
+                    continue
+                if kind == _NLMSG_ERROR:
+                    code, said = _refusal(data, start, end)
+                    if code not in _GONE:
+                        raise OSError(code, said or os.strerror(code))
+                    left -= 1
+                elif kind == _NLMSG_DONE:
+                    left -= 1
+                else:
+                    take(kind, data, start, end)
+                    left -= sequence != dump
 
     def dump_raw(self, node: str, message: rtnl.Message) -> list[bytes]:
         """Send one dump request and give the messages of its answer, each with its header."""
         found: list[bytes] = []
-        self._dump(node, [message], lambda _kind, data, start, end: found.append(data[start - 16 : end]))
+        self._ask(node, [], [message], lambda _kind, data, start, end: found.append(data[start - 16 : end]))
         return found
 
     def delete_links(self, node: str, indexes: Sequence[int], ref: Ref) -> None:
@@ -214,6 +234,8 @@ def _open() -> socket.socket:
     # An error then carries the kernel's own words, and not a copy of the request.
     connection.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
     connection.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+    # A dump request's header is then a filter, and not ignored (Linux 4.20).
+    connection.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
     return connection
 
 

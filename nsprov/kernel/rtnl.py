@@ -38,6 +38,7 @@ _NEXTHOP = struct.Struct("=HBBi")
 _U32 = struct.Struct("=I")
 _PAD = (b"", b"\0\0\0", b"\0\0", b"\0")
 _NESTED = 0x8000
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 class Message(NamedTuple):
@@ -75,8 +76,7 @@ class VethEnd:
     netns: int | None = None
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """A link as the kernel tells it; `peer` and `peer_netns` are IFLA_LINK and IFLA_LINK_NETNSID."""
 
     index: int
@@ -93,8 +93,7 @@ class Link:
     altnames: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """An address as the kernel tells it, `address` with its prefix length."""
 
     index: int
@@ -103,8 +102,7 @@ class Address:
     proto: int
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """A route as the kernel tells it, devices by index; `nexthops` are `(via, index, weight)`."""
 
     destination: str
@@ -282,14 +280,19 @@ def get_links() -> Message:
     return Message(RTM_GETLINK, NLM_F_DUMP, _IFINFO.pack(0, 0, 0, 0, 0) + _u32(29, 8))
 
 
-def get_addresses() -> Message:
-    """Ask for all addresses of both families."""
-    return Message(RTM_GETADDR, NLM_F_DUMP, _IFADDR.pack(0, 0, 0, 0, 0))
+def get_link(name: str) -> Message:
+    """Ask for one link by its name."""
+    return Message(RTM_GETLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, name) + _u32(29, 8))
 
 
-def get_routes() -> Message:
-    """Ask for all routes of both families."""
-    return Message(RTM_GETROUTE, NLM_F_DUMP, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
+def get_addresses(version: int) -> Message:
+    """Ask for all addresses of IPv4 or IPv6."""
+    return Message(RTM_GETADDR, NLM_F_DUMP, _IFADDR.pack(_FAMILIES[version], 0, 0, 0, 0))
+
+
+def get_routes(version: int) -> Message:
+    """Ask for the IPv4 or IPv6 routes with our protocol number; the socket must check strictly for the kernel to choose."""
+    return Message(RTM_GETROUTE, NLM_F_DUMP, _ROUTE.pack(_FAMILIES[version], 0, 0, 0, 0, PROTO, 0, 0, 0))
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -302,14 +305,15 @@ def split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def attributes(data: bytes, start: int, end: int) -> dict[int, tuple[int, int]]:
-    """Give where each attribute's payload lies, by type."""
+    """Give where each attribute's payload lies, by type; stop at what cannot be an attribute."""
     found: dict[int, tuple[int, int]] = {}
-    unpack = _ATTRIBUTE.unpack_from
+    # A cast to 16-bit words reads a header three times as fast as struct does; every message is padded to four.
+    words = memoryview(data).cast("H")
     while start + 4 <= end:
-        length, kind = unpack(data, start)
+        length = words[start >> 1]
         if length < 4:  # noqa: PLR2004 (the header itself; less would not end)
             break
-        found[kind & 0x3FFF] = (start + 4, start + length)
+        found[words[(start >> 1) + 1] & 0x3FFF] = (start + 4, start + length)
         start += (length + 3) & ~3
     return found
 

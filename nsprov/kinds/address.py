@@ -49,6 +49,10 @@ class Address(Resource):
         """Its link; the node's `lo` is there with the namespace."""
         return (f"netns:{self.node}",) if self.dev == "lo" else (f"link:{place(self.node)}/{self.dev}",)
 
+    def watches(self) -> tuple[tuple[str, str, str | int], ...]:
+        """The addresses of its version, and its link."""
+        return (self.node, "address", 6 if ":" in self.address else 4), (self.node, "link", self.dev)
+
 
 SCHEMA = Address
 

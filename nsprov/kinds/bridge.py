@@ -47,6 +47,10 @@ class Bridge(Resource):
         """The network namespace of its node."""
         return (f"netns:{self.node}",) if self.node else ()
 
+    def watches(self) -> tuple[tuple[str, str, str | int], ...]:
+        """Its link."""
+        return ((self.node, "link", self.name),)
+
 
 SCHEMA = Bridge
 

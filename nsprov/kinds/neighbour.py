@@ -41,6 +41,10 @@ class Neighbour(Resource):
         """Its link."""
         return (f"link:{place(self.node)}/{self.dev}",)
 
+    def watches(self) -> tuple[tuple[str, str, str | int], ...]:
+        """Its link."""
+        return ((self.node, "link", self.dev),)
+
 
 SCHEMA = Neighbour
 

@@ -45,6 +45,10 @@ class Netns(Resource):
         """Everything in the node's network lives in it."""
         return (f"netns:{self.node}",)
 
+    def watches(self) -> tuple[tuple[str, str, str | int], ...]:
+        """Its `lo`, which is always read."""
+        return ((self.node, "link", "lo"),)
+
 
 SCHEMA = Netns
 

@@ -64,6 +64,11 @@ class Route(Resource):
         """The network namespace alone: of several next hops, others may stay when one device goes."""
         return (f"netns:{self.node}",)
 
+    def watches(self) -> tuple[tuple[str, str, str | int], ...]:
+        """The routes of its version, and the links that they name."""
+        links = ((self.node, "link", dev) for dev in self.devices())
+        return ((self.node, "route", 6 if ":" in self.to else 4), *links)
+
 
 SCHEMA = Route
 

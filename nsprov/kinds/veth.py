@@ -75,6 +75,10 @@ class Veth(Resource):
         """Both its nodes; a pair with an end on the host is deleted from there, which is certain and at once."""
         return () if HOST in (self.node, self.peer_node) else self.stands_on()
 
+    def watches(self) -> tuple[tuple[str, str, str | int], ...]:
+        """The links of both ends."""
+        return (self.node, "link", self.ifname), (self.peer_node, "link", self.peer_ifname)
+
 
 SCHEMA = Veth
 

@@ -71,6 +71,10 @@ class Resource:
         """Give the tokens whose loss, of all of them, makes the kernel delete this by itself."""
         return self.stands_on()
 
+    def watches(self) -> tuple[tuple[str, str, str | int], ...]:
+        """Say what must be read to observe this: `(node, "link", name)`, `(node, "address" or "route", IP version)`."""
+        return ()
+
 
 def place(node: str) -> str:
     """Write a node for use in a name: the host itself is `host`."""

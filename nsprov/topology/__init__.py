@@ -5,6 +5,7 @@ Importing this package loads neither pydantic nor jinja2 nor yaml; `load` and `j
 
 from __future__ import annotations
 
+import gc
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,14 @@ def load(path: str, variables: Mapping[str, Any] = _NOTHING) -> Topology:
     from nsprov.topology.build import build  # noqa: PLC0415
     from nsprov.topology.source import read  # noqa: PLC0415
 
-    return build(read(path), variables)
+    # Nothing is garbage before it is done: the collector would walk a growing lab again and again.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return build(read(path), variables)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def json_schema() -> dict[str, Any]:

@@ -56,11 +56,13 @@ class Cidr(NamedTuple):
         return self.holds(other.family, other.value) if self.length <= other.length else other.holds(self.family, self.value)
 
 
+@lru_cache(maxsize=4096)
 def text_of(family: int, value: int) -> str:
     """Write an address canonically."""
     return socket.inet_ntop(_AF[family], value.to_bytes(BITS[family] // 8, "big"))
 
 
+@lru_cache(maxsize=4096)
 def parse_ip(text: str) -> tuple[int, int]:
     """Read an address without a prefix length, as family and number.
 
@@ -117,6 +119,7 @@ def parse_assigned(text: str, *, loopback: bool = False) -> Cidr:
     return cidr
 
 
+@lru_cache(maxsize=4096)
 def parse_network(text: str) -> Cidr:
     """Read the destination of a route or the selector of a rule: a subnet, or one address alone.
 

@@ -14,6 +14,7 @@ from nsprov.topology.drafts import LOOPBACK, Assigned, Draft, Reader
 from nsprov.topology.expand import expand
 from nsprov.topology.linking import Linker
 from nsprov.topology.model import HOST_NODE, LOCALHOST, Bridge, Link, Node, Topology
+from nsprov.topology.policy import Policy
 from nsprov.topology.positions import Path, Problems, closest, shown
 from nsprov.topology.routing import Router
 from nsprov.topology.wording import validate
@@ -71,7 +72,7 @@ class _Builder:
         bridges = self._bridges(nodes)
         topology = Topology(name=lab, prefix=prefix, path=self.problems.source.path, nodes=nodes, bridges=bridges, links=links)
         assigned = [item for draft in drafts.values() for item in draft.assigned]
-        check(topology, [*self.assigned, *linker.host_assigned, *assigned], self.problems)
+        check(topology, [*self.assigned, *linker.host_assigned, *assigned], linker.places, self.problems)
         return topology
 
     def _lab(self) -> str:
@@ -129,7 +130,6 @@ class _Builder:
 
     def _node(self, draft: Draft, lab: str) -> Node:
         contents = Contents(draft.name, draft.spec, self.problems)
-        router = Router(draft, self.problems)
         spec = draft.spec
         host = spec.host or LOCALHOST
         node = Node(
@@ -139,9 +139,9 @@ class _Builder:
             hostname=contents.hostname(),
             interfaces=draft.interfaces,
             bridges={name: replace(bridge, host=host) for name, bridge in draft.bridges.items()} if draft.bridges else {},
-            routes=router.routes() if spec.routes else (),
-            rules=router.rules() if spec.rules else (),
-            neighbours=router.neighbours() if spec.neighbours else (),
+            routes=Router(draft, self.problems).routes() if spec.routes else (),
+            rules=Policy(draft, self.problems).rules() if spec.rules else (),
+            neighbours=Policy(draft, self.problems).neighbours() if spec.neighbours else (),
             sysctls=contents.sysctls() if spec.sysctls else {},
             dns=contents.dns() if spec.dns else None,
             hosts=contents.hosts() if spec.hosts else {},

@@ -11,21 +11,22 @@ from nsprov.topology.names import port_name
 from nsprov.topology.positions import Path, Problems, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nsprov.topology.model import Link, Node, Topology
 
 
-def check(topology: Topology, assigned: Sequence[Assigned], problems: Problems) -> None:
-    """Note everything that does not fit together."""
+def check(topology: Topology, assigned: Sequence[Assigned], places: Sequence[int], problems: Problems) -> None:
+    """Note everything that does not fit together; `places` says where in the file each link stands."""
+    links = dict(zip(places, topology.links))
     _addresses(assigned, problems)
     _overlaps(topology, assigned, problems)
     _bridge_subnets(topology, assigned, problems)
-    _macs(topology, problems)
+    _macs(topology, links, problems)
     _mtus(topology, problems)
     _hostnames(topology, problems)
-    _links(topology, problems)
-    _host_names(topology, problems)
+    _links(topology, links, problems)
+    _host_names(topology, links, problems)
 
 
 def _owner(item: Assigned) -> str:
@@ -96,16 +97,16 @@ def _bridge_subnets(topology: Topology, assigned: Sequence[Assigned], problems: 
             problems.add(two.path, f"{shown(_network(two.cidr))} is on two bridges", "use another subnet", detail)
 
 
-def _macs(topology: Topology, problems: Problems) -> None:
+def _macs(topology: Topology, links: Mapping[int, Link], problems: Problems) -> None:
     first: dict[str, Path] = {}
-    for mac, path in _given_macs(topology):
+    for mac, path in _given_macs(topology, links):
         other = first.setdefault(mac, path)
         if other is not path:
             detail = f"It is given on line {problems.line(other)} too."
             problems.add(path, f"MAC address {shown(mac)} is given twice", "change one of them", detail)
 
 
-def _given_macs(topology: Topology) -> Iterator[tuple[str, Path]]:
+def _given_macs(topology: Topology, links: Mapping[int, Link]) -> Iterator[tuple[str, Path]]:
     for bridge in topology.bridges.values():
         if bridge.mac is not None:
             yield bridge.mac, ("bridges", bridge.name, "mac")
@@ -114,7 +115,7 @@ def _given_macs(topology: Topology) -> Iterator[tuple[str, Path]]:
             for name, device in devices.items():
                 if device.mac is not None:
                     yield device.mac, ("nodes", node.name, word, name, "mac")
-    for place, link in enumerate(topology.links):
+    for place, link in links.items():
         for side, end in enumerate(link.endpoints):
             mac = link.macs[side]
             if end.node == HOST_NODE and mac is not None:
@@ -145,8 +146,8 @@ def _hostnames(topology: Topology, problems: Problems) -> None:
             )
 
 
-def _links(topology: Topology, problems: Problems) -> None:
-    for place, link in enumerate(topology.links):
+def _links(topology: Topology, links: Mapping[int, Link], problems: Problems) -> None:
+    for place, link in links.items():
         hosts = {topology.nodes[end.node].host for end in link.endpoints if end.node in topology.nodes}
         if len(hosts) > 1:
             detail = f"Its ends are on {' and '.join(sorted(hosts))}."
@@ -156,10 +157,10 @@ def _links(topology: Topology, problems: Problems) -> None:
             problems.add(("links", place), "both ends of the link are the same", "use two interfaces")
 
 
-def _host_names(topology: Topology, problems: Problems) -> None:
+def _host_names(topology: Topology, links: Mapping[int, Link], problems: Problems) -> None:
     """Look for two devices of one name on a host: bridges, ends of links, and the ports that nsprov names itself."""
     taken: dict[tuple[str, str], tuple[str, Path]] = {}
-    for host, name, what, path in _devices(topology):
+    for host, name, what, path in _devices(topology, links):
         other = taken.setdefault((host, name), (what, path))
         if other[1] is not path:
             detail = f"It would be the name of {other[0]} (line {problems.line(other[1])}) and of {what}."
@@ -167,10 +168,10 @@ def _host_names(topology: Topology, problems: Problems) -> None:
             problems.add(path, f"two devices of a host would be {shown(name)}", hint, detail, key=True)
 
 
-def _devices(topology: Topology) -> Iterator[tuple[str, str, str, Path]]:
+def _devices(topology: Topology, links: Mapping[int, Link]) -> Iterator[tuple[str, str, str, Path]]:
     for bridge in topology.bridges.values():
         yield bridge.host, bridge.name, f'bridge "{bridge.name}"', ("bridges", bridge.name)
-    for place, link in enumerate(topology.links):
+    for place, link in links.items():
         yield from _host_ends(topology, link, place)
     for node in topology.nodes.values():
         yield from _ports(topology, node)

@@ -143,6 +143,8 @@ class Contents:
 
     def _content(self, given: language.FileSpec, path: Path, variables: Mapping[str, Any]) -> str:
         words = [word for word in ("content", "template", "source") if getattr(given, word) is not None]
+        if not words and self.problems.touched(path):
+            return ""
         if len(words) != 1:
             summary = "a file needs one content" if not words else f'"{words[0]}" and "{words[1]}" are both given'
             self.problems.add(path, summary, 'give one of "content", "template" and "source"', key=True)

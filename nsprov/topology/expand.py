@@ -140,7 +140,7 @@ class _Expander:
         if self._count > ranges.MAX_NODES:
             self.problems.add(path, f"more than {ranges.MAX_NODES} nodes", "shorten the range", key=True)
             self.problems.settle()
-        return ranges.names(rendered) if rendered else ()
+        return ranges.names(rendered) if rendered or not key else ()
 
     def _merged(self, own: Any, path: Path, raw: Mapping[str, Any]) -> tuple[Any, list[Path]]:
         """Lay a node over its groups and the defaults; say in which order to look for where a value stands."""

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nsprov.topology.addresses import Cidr, parse_network
 from nsprov.topology.drafts import LOOPBACK, Assigned, Draft, Reader
 from nsprov.topology.model import HOST_NODE, Endpoint, Interface, Link
-from nsprov.topology.names import slot
-from nsprov.topology.positions import Flaw, Path, Problems, closest, shown
+from nsprov.topology.pool import allocate, read_pool
+from nsprov.topology.positions import Path, Problems, closest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nsprov.topology import spec as language
+    from nsprov.topology.addresses import Cidr
 
-POOL = "10.254.0.0/16"
 NONE = "none"
 _PAIR = 2
-
-
-@dataclass(slots=True)
-class _End:
-    """One end of a link in the making."""
-
-    endpoint: Endpoint
-    interface: Interface
 
 
 class Linker:
@@ -39,6 +30,7 @@ class Linker:
         self.drafts = drafts
         self.spec = spec
         self.host_assigned: list[Assigned] = []
+        self.places: list[int] = []
         self._used: dict[str, Path] = {}
         self._default = spec.defaults.link if spec.defaults else None
         self._interface_default = reader.interface_defaults
@@ -50,9 +42,10 @@ class Linker:
             endpoints = self._endpoints(given, ("links", place, "endpoints"))
             if endpoints is not None:
                 found.append((self._join(endpoints, given, ("links", place)), place, given.addresses == NONE))
+        self.places = [place for _, place, _ in found]
         bare = {place: link for link, place, none in found if not none and not any(link.addresses) and self._wants(link)}
-        allocated = self._allocate(bare) if bare else {}
-        return tuple(allocated.get(place, link) for link, place, _ in found)
+        bases = self._allocate(bare) if bare else {}
+        return tuple(self._addressed(link, bases[place], place) if place in bases else link for link, place, _ in found)
 
     def _endpoints(self, given: language.LinkSpec, path: Path) -> tuple[Endpoint, Endpoint] | None:
         if len(given.endpoints) != _PAIR:
@@ -94,7 +87,7 @@ class Linker:
         if mtu is None and self._interface_default is not None:
             mtu = self._interface_default.mtu
         mtu = self.reader.mtu(mtu, (*path, "mtu"))
-        texts = self._texts(given.addresses, (*path, "addresses"))
+        texts = _texts(given.addresses, (*path, "addresses"), self.problems)
         macs = [*(given.macs or ()), None, None][:_PAIR]
         ends = []
         for side, endpoint in enumerate(endpoints):
@@ -106,20 +99,6 @@ class Linker:
             ends.append(self._placed(endpoint, made, assigned))
         left, right = ends
         return Link(endpoints=endpoints, addresses=(left.addresses, right.addresses), macs=(left.mac, right.mac), mtu=mtu)
-
-    def _texts(self, given: Any, path: Path) -> list[list[str]]:
-        """Read the addresses of both ends: `none`, or a list with a string, a list or nothing per end."""
-        if given is None or given == NONE:
-            return [[], []]
-        if not isinstance(given, list) or len(given) > _PAIR:
-            self.problems.add(path, "a link has addresses for two ends", 'write "[10.0.0.0/31, 10.0.0.1/31]", or "none"')
-            return [[], []]
-        sides = [[side] if isinstance(side, str) else side or [] for side in given]
-        for place, side in enumerate(sides):
-            if not isinstance(side, list) or not all(isinstance(text, str) for text in side):
-                self.problems.add((*path, place), '"addresses" must be a string or a list', "write one address per item")
-                sides[place] = []
-        return [*sides, [], []][:_PAIR]
 
     def _side(self, texts: Sequence[str], path: Path, owner: tuple[str, str, list[Assigned]]) -> list[Cidr]:
         node, dev, assigned = owner
@@ -171,40 +150,10 @@ class Linker:
                 return False
         return True
 
-    def _pool(self) -> Cidr:
-        path: Path = ("pools", "links")
-        text = self.spec.pools.links if self.spec.pools else POOL
-        try:
-            pool = parse_network(text)
-        except Flaw as flaw:
-            self.problems.flaw(path, flaw)
-            return parse_network(POOL)
-        if pool.family != 4 or pool.length > 30:  # noqa: PLR2004 - IPv4, and room for two pairs
-            self.problems.add(path, f"{shown(text)} cannot hold pairs of addresses", f'use an IPv4 subnet such as "{POOL}"')
-            return parse_network(POOL)
-        return pool
-
-    def _allocate(self, bare: Mapping[int, Link]) -> dict[int, Link]:
-        """Give each link a /31 of the pool, at a place that follows from its name and moves only when that is taken."""
-        pool = self._pool()
-        slots = 1 << (31 - pool.length)
-        if len(bare) > slots:
-            self.problems.add(("pools", "links"), f"the pool has {slots} pairs for {len(bare)} links", "use a larger subnet")
-            return {}
-        everyone = [item for draft in self.drafts.values() for item in draft.assigned] + self.host_assigned
-        foreign = [item.cidr for item in everyone if item.cidr.overlaps(pool)]
-        taken: set[int] = set()
-        result: dict[int, Link] = {}
-        for place in sorted(bare, key=lambda place: sorted(map(str, bare[place].endpoints))):
-            link = bare[place]
-            start = slot(" ".join(sorted(map(str, link.endpoints))), slots)
-            for step in range(slots):
-                base = Cidr(4, pool.value + 2 * ((start + step) % slots), 31)
-                if base.value not in taken and not any(base.overlaps(cidr) for cidr in foreign):
-                    taken.add(base.value)
-                    result[place] = self._addressed(link, base, place)
-                    break
-        return result
+    def _allocate(self, bare: Mapping[int, Link]) -> dict[int, Cidr]:
+        pool = read_pool(self.spec.pools.links if self.spec.pools else None, self.problems)
+        everyone = [item.cidr for draft in self.drafts.values() for item in draft.assigned]
+        return allocate(bare, pool, [*everyone, *(item.cidr for item in self.host_assigned)], self.problems)
 
     def _addressed(self, link: Link, base: Cidr, place: int) -> Link:
         """Give the end that sorts first the even address, whichever way round the link is written."""
@@ -219,3 +168,18 @@ class Linker:
             if draft:
                 draft.interfaces[end.interface] = replace(draft.interfaces[end.interface], addresses=(cidr.text,))
         return replace(link, addresses=(texts[0], texts[1]))
+
+
+def _texts(given: Any, path: Path, problems: Problems) -> list[list[str]]:
+    """Read the addresses of both ends: `none`, or a list with a string, a list or nothing per end."""
+    if given is None or given == NONE:
+        return [[], []]
+    if not isinstance(given, list) or len(given) > _PAIR:
+        problems.add(path, "a link has addresses for two ends", 'write "[10.0.0.0/31, 10.0.0.1/31]", or "none"')
+        return [[], []]
+    sides = [[side] if isinstance(side, str) else side or [] for side in given]
+    for place, side in enumerate(sides):
+        if not isinstance(side, list) or not all(isinstance(text, str) for text in side):
+            problems.add((*path, place), '"addresses" must be a string or a list', "write one address per item")
+            sides[place] = []
+    return [*sides, [], []][:_PAIR]

@@ -1,18 +1,18 @@
-"""A node's routes, rules and neighbours, read against the subnets that the node is connected to."""
+"""A node's routes, read against the subnets that the node is connected to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nsprov.topology.addresses import POINT_TO_POINT, V4, Cidr, is_link_local, parse_ip, parse_mac, parse_network, text_of
-from nsprov.topology.model import Neighbour, Route, Rule
-from nsprov.topology.positions import Flaw, Path, Problems, closest, shown
+from nsprov.topology.addresses import POINT_TO_POINT, V4, Cidr, is_link_local, parse_ip, parse_network, text_of
+from nsprov.topology.model import Route
+from nsprov.topology.policy import MAX_U32, in_range, known_device
+from nsprov.topology.positions import Flaw, Path, Problems, shown
 
 if TYPE_CHECKING:
     from nsprov.topology import spec as language
     from nsprov.topology.drafts import Draft
 
-MAX_U32 = 0xFFFFFFFF
 MAX_WEIGHT = 256
 _DEFAULTS = {"default": 4, "default4": 4, "default6": 6}
 
@@ -46,15 +46,15 @@ class Router:
         family = self._family(given)
         to = self._to(given.to, family, path)
         kind = self._kind(given, path)
-        dev = self._dev(given.dev, (*path, "dev"))
+        dev = known_device(self.draft, self.problems, given.dev, (*path, "dev"))
         via, found = self._via(given.via, given.dev, to.family, (*path, "via"))
         hops = tuple(self._hop(hop, to.family, (*path, "nexthops", place)) for place, hop in enumerate(given.nexthops or ()))
         if kind == "unicast" and not (given.via or given.dev or hops or self.problems.touched(path)):
             self.problems.add(path, f"the route to {shown(given.to)} leads nowhere", 'add "via", "dev" or "blackhole: true"')
         if hops and (given.via or given.dev):
             self.problems.add((*path, "nexthops"), '"nexthops" and "via" are both given', "use one of them", key=True)
-        self._range(given.table, 1, MAX_U32, (*path, "table"))
-        self._range(given.metric, 0, MAX_U32, (*path, "metric"))
+        in_range(self.problems, given.table, 1, MAX_U32, (*path, "table"))
+        in_range(self.problems, given.metric, 0, MAX_U32, (*path, "metric"))
         src = self._source(given.src, to.family, (*path, "src"))
         return Route(
             to=to.text, via=via, dev=dev or found, table=given.table, metric=given.metric, type=kind, nexthops=hops, src=src
@@ -64,7 +64,9 @@ class Router:
         """Tell which family the word `default` means: that of the first address beside it."""
         if given.to != "default":
             return _DEFAULTS.get(given.to, 0)
-        first = next((text for text in (given.via, *(hop.via for hop in given.nexthops or ()), given.src) if text), None)
+        if given.via is not None:
+            return 6 if ":" in given.via else 4
+        first = next((text for text in (*(hop.via for hop in given.nexthops or ()), given.src) if text), None)
         return 6 if first is not None and ":" in first else 4
 
     def _to(self, text: str, family: int, path: Path) -> Cidr:
@@ -122,19 +124,11 @@ class Router:
                 return item.dev
         return None
 
-    def _dev(self, dev: str | None, path: Path) -> str | None:
-        if dev is None or dev in self.draft.interfaces or dev in self.draft.bridges or dev == "lo":
-            return dev
-        known = [*self.draft.interfaces, *self.draft.bridges, "lo"]
-        hint = closest(dev, known) or "use one of: " + ", ".join(known)
-        self.problems.add(path, f"{shown(dev)} is not an interface of the node", hint)
-        return None
-
     def _hop(self, hop: language.NexthopSpec, family: int, path: Path) -> tuple[str | None, str | None, int]:
         if hop.via is None and hop.dev is None:
             self.problems.add(path, "a nexthop leads nowhere", 'add "via" or "dev"')
-        self._range(hop.weight, 1, MAX_WEIGHT, (*path, "weight"))
-        dev = self._dev(hop.dev, (*path, "dev"))
+        in_range(self.problems, hop.weight, 1, MAX_WEIGHT, (*path, "weight"))
+        dev = known_device(self.draft, self.problems, hop.dev, (*path, "dev"))
         via, found = self._via(hop.via, hop.dev, family, (*path, "via"))
         return via, dev or found, hop.weight
 
@@ -151,52 +145,3 @@ class Router:
         elif not any(item.cidr[:2] == (version, value) for item in self.draft.assigned):
             self.problems.add(path, f"source {shown(text)} is no address of the node", "use one of its own addresses")
         return text_of(version, value)
-
-    def rules(self) -> tuple[Rule, ...]:
-        """Read the policy routing rules."""
-        return tuple(self._rule(given, (*self.path, "rules", place)) for place, given in enumerate(self.draft.spec.rules or ()))
-
-    def _rule(self, given: language.RuleSpec, path: Path) -> Rule:
-        self._range(given.priority, 1, MAX_U32, (*path, "priority"))
-        self._range(given.table, 1, MAX_U32, (*path, "table"))
-        self._range(given.fwmark or 0, 0, MAX_U32, (*path, "fwmark"))
-        source, destination = self._selector(given.from_, (*path, "from_")), self._selector(given.to, (*path, "to"))
-        families = {cidr.family for cidr in (source, destination) if cidr} | ({given.family} if given.family else set())
-        if len(families) > 1 or not families <= {4, 6}:
-            self.problems.add(path, "the rule mixes address families", "use IPv4 or IPv6 throughout")
-        return Rule(
-            priority=given.priority,
-            from_=source.text if source else None,
-            to=destination.text if destination else None,
-            iif=self._dev(given.iif, (*path, "iif")),
-            oif=self._dev(given.oif, (*path, "oif")),
-            fwmark=given.fwmark,
-            table=given.table,
-            family=min(families, default=4),
-        )
-
-    def _selector(self, text: str | None, path: Path) -> Cidr | None:
-        try:
-            return None if text in (None, "all") else parse_network(text or "")
-        except Flaw as flaw:
-            self.problems.flaw(path, flaw)
-            return None
-
-    def neighbours(self) -> tuple[Neighbour, ...]:
-        """Read the permanent neighbour entries."""
-        found = []
-        for place, given in enumerate(self.draft.spec.neighbours or ()):
-            path = (*self.path, "neighbours", place)
-            dev = self._dev(given.dev, (*path, "dev"))
-            try:
-                word = "address"
-                address = text_of(*parse_ip(given.address))
-                word = "lladdr"
-                found.append(Neighbour(dev=dev or given.dev, address=address, lladdr=parse_mac(given.lladdr)))
-            except Flaw as flaw:
-                self.problems.flaw((*path, word), flaw)
-        return tuple(found)
-
-    def _range(self, value: int, low: int, high: int, path: Path) -> None:
-        if not low <= value <= high:
-            self.problems.add(path, f'"{path[-1]}" cannot be {value}', f"use a number from {low} to {high}")

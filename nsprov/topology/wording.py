@@ -54,6 +54,8 @@ def _note(details: ErrorDetails, problems: Problems) -> None:
     if kind == "extra_forbidden":
         _note_unknown(path, problems)
     elif kind == "missing":
+        if problems.touched(path):
+            return  # it was there, and wrong, and has been taken out
         problems.add(path, f"{shown(name)} is missing", f'add "{name}"', key=True)
     elif kind == "literal_error":
         expected = str(details["ctx"]["expected"]).replace("'", '"')

@@ -42,8 +42,8 @@ class Host(Protocol):
         """The SSH user, `None` for what ~/.ssh/config says."""
 
     @property
-    def connection(self) -> Literal["local", "ssh"]:
-        """How to reach it."""
+    def connection(self) -> str:
+        """How to reach it: "local" or "ssh"."""
 
     @property
     def become(self) -> bool:

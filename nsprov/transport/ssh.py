@@ -6,6 +6,8 @@ LAN), reads only a part of ssh_config, and feeds stdin at 100 bytes a second.
 
 from __future__ import annotations
 
+import logging
+import random
 import socket
 import subprocess
 import time
@@ -45,6 +47,9 @@ class Link:
 def connect(host: Host, options: Options, archive: Archive = bundle.bundle) -> Session:
     """Reach the host over SSH and start the agent of `archive` there."""
     began = time.monotonic()
+    log = logging.getLogger("paramiko")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())  # it logs tracebacks of what we say in our words
     link = Link(host.name, options)
     with ExitStack() as undo:
         undo.callback(link.closing.close)
@@ -84,6 +89,7 @@ def _dial(link: Link, target: Target, depth: int) -> fabric.Connection:
     kwargs: dict[str, Any] = {
         "auth_strategy": keys,
         "transport_factory": _transport_factory(verifier, target),
+        "timeout": link.options.connect_timeout,
         "banner_timeout": link.options.connect_timeout,
         "auth_timeout": max(link.options.connect_timeout, 30),  # PAM modules may take their time
         "channel_timeout": link.options.connect_timeout,
@@ -98,7 +104,6 @@ def _dial(link: Link, target: Target, depth: int) -> fabric.Connection:
         user=target.user,
         port=target.port,
         gateway=gateway if gateway is not None else False,
-        connect_timeout=max(1, round(link.options.connect_timeout)),
         connect_kwargs=kwargs,
         config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
     )
@@ -112,7 +117,7 @@ def _open(link: Link, connection: fabric.Connection, target: Target, keys: Keys)
     """Connect, verify the host key, authenticate; every failure in our words."""
     where = f"{target.user}@{hostkeys.written(target.hostname, target.port)}"
     try:
-        connection.open()
+        _patiently(link, connection, target)
     except paramiko.AuthenticationException as problem:
         raise _unauthenticated(link, where, keys) from problem
     except paramiko.ssh_exception.NoValidConnectionsError as problem:
@@ -127,6 +132,33 @@ def _open(link: Link, connection: fabric.Connection, target: Target, keys: Keys)
         raise _unreachable(link, f'the name "{target.hostname}" is not known', problem.strerror or "", hint) from problem
     except (paramiko.SSHException, OSError, EOFError) as problem:
         raise _unreachable(link, f"{where} could not be reached", str(problem)) from problem
+    finally:
+        keys.close()
+
+
+def _patiently(link: Link, connection: fabric.Connection, target: Target) -> None:
+    """Connect, and try again for a while when sshd drops us before its first word: so it sheds load (MaxStartups)."""
+    deadline = time.monotonic() + link.options.connect_timeout
+    while not _tried(connection, last=bool(target.proxy_command) or time.monotonic() > deadline):
+        connection.close()
+        time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - so that many do not come back at once
+
+
+def _tried(connection: fabric.Connection, *, last: bool) -> bool:
+    try:
+        connection.open()
+    except (paramiko.SSHException, ConnectionResetError, EOFError) as problem:
+        if last or not _shed(problem):
+            raise
+        return False
+    return True
+
+
+def _shed(problem: Exception) -> bool:
+    """Tell whether the connection ended before sshd's first word; paramiko leaves the reason in the context."""
+    if isinstance(problem, paramiko.SSHException):
+        return "protocol banner" in str(problem) and not isinstance(problem.__context__, TimeoutError)
+    return True
 
 
 def _unauthenticated(link: Link, where: str, keys: Keys) -> Unreachable:
@@ -170,9 +202,7 @@ def _transport_factory(verifier: hostkeys.Verifier, target: Target) -> Any:
 
     def transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
         if isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GIVE_UP)
+            sock = _EagerSocket.of(sock)
         made = paramiko.Transport(sock, **kwargs)
         made.set_keepalive(_KEEPALIVE)
         security = made.get_security_options()
@@ -182,6 +212,27 @@ def _transport_factory(verifier: hostkeys.Verifier, target: Target) -> Any:
         return made
 
     return transport
+
+
+class _EagerSocket(socket.socket):
+    """A TCP socket that delays nothing: neither what it sends nor, after sshd's Nagle, what it acknowledges."""
+
+    @classmethod
+    def of(cls, sock: socket.socket) -> _EagerSocket:
+        """Take over a connected socket."""
+        timeout = sock.gettimeout()
+        made = cls(fileno=sock.detach())
+        made.settimeout(timeout)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GIVE_UP)
+        return made
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Receive, and acknowledge at once: sshd's second message after the login waits 40 ms for it otherwise."""
+        data = super().recv(size, flags)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # tcp(7): not permanent
+        return data
 
 
 class _Policy(paramiko.MissingHostKeyPolicy):

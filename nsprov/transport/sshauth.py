@@ -30,10 +30,12 @@ class Keys(AuthStrategy):
         self.target = target
         self.passed_over: list[str] = []
         self.offered: list[str] = []
+        self._agent: paramiko.Agent | None = None
 
     def get_sources(self) -> Iterator[AuthSource]:
         """Give the keys one by one; a key that cannot be read is noted and passed over."""
-        agent = {key.asbytes(): key for key in _agent_keys(self.target.agent)}
+        self._agent = _agent(self.target.agent)
+        agent = {key.asbytes(): key for key in self._agent.get_keys()} if self._agent else {}
         for path in self.target.identities:
             for public in (path, path + ".pub"):
                 held = agent.pop(_public_half(public), None)
@@ -45,6 +47,11 @@ class Keys(AuthStrategy):
         if not self.target.identities_only:
             for held in agent.values():
                 yield self._offer(f"{held.comment or held.get_name()} (agent)", held)
+
+    def close(self) -> None:
+        """Let go of the agent."""
+        if self._agent is not None:
+            self._agent.close()
 
     def _offer(self, name: str, key: paramiko.PKey) -> AuthSource:
         if len(self.offered) == TRIES:
@@ -79,18 +86,19 @@ def _decode(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def _agent_keys(path: str | None) -> tuple[paramiko.AgentKey, ...]:
-    """List the keys of the agent at `path`, or of the one in SSH_AUTH_SOCK."""
+def _agent(path: str | None) -> paramiko.Agent | None:
+    """Open the agent at `path`, or the one in SSH_AUTH_SOCK."""
     if path == "none":
-        return ()
+        return None
     if path is None:
-        return paramiko.Agent().get_keys()
-    agent = paramiko.Agent.__new__(paramiko.Agent)
-    super(paramiko.Agent, agent).__init__()
+        return paramiko.Agent()
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(path)
     except OSError:
-        return ()  # a dangling IdentityAgent is no error for OpenSSH either
+        connection.close()
+        return None  # a dangling IdentityAgent is no error for OpenSSH either
+    agent = paramiko.Agent.__new__(paramiko.Agent)
+    super(paramiko.Agent, agent).__init__()
     agent._connect(connection)  # type: ignore[attr-defined]  # noqa: SLF001 - paramiko offers only the environment variable
-    return agent.get_keys()
+    return agent

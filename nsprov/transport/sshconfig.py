@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nsprov.errors import Diagnostic, InputError, Unreachable
+from nsprov.transport import hostkeys
 
 if TYPE_CHECKING:
     from nsprov.transport import Host, HostKeyChecking, Options
@@ -44,12 +45,14 @@ class Target:
     @property
     def key_port(self) -> int:
         """Give the port under which the host key is known: an alias stands alone."""
-        return 22 if self.key_name != self.hostname else self.port
+        return hostkeys.DEFAULT_PORT if self.key_name != self.hostname else self.port
 
 
 def target(host: Host, options: Options) -> Target:
     """Ask OpenSSH's configuration how to reach `host`."""
-    extra = [*_flag("-p", host.port), *_flag("-l", host.user), *_flag("-i", host.private_key)]
+    # an inventory's default of 22 must not hide the Port of ~/.ssh/config
+    port = None if host.port == hostkeys.DEFAULT_PORT else host.port
+    extra = [*_flag("-p", port), *_flag("-l", host.user), *_flag("-i", host.private_key)]
     return resolve(host.name, host.address, extra, options)
 
 

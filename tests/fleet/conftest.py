@@ -58,7 +58,7 @@ def lab():
 
 @pytest.fixture
 def machine(lab):
-    """The first lab host, without a cached agent."""
+    """Give the first lab host, without a cached agent."""
     lab[0].run("rm -rf /var/cache/nsprov /home/*/.cache /tmp/agent-saw-the-end")
     return lab[0]
 
@@ -88,9 +88,11 @@ class Target:
 
 @pytest.fixture(scope="session")
 def echo():
-    """The archive of an agent that answers every message with its size."""
+    """Pack an agent that answers every message with its size."""
     source = Path(bundle.__file__).parents[1]
-    files = {name: (source / name.removeprefix("nsprov/")).read_bytes() for name in ("nsprov/errors.py", "nsprov/agent/protocol.py")}
+    files = {
+        name: (source / name.removeprefix("nsprov/")).read_bytes() for name in ("nsprov/errors.py", "nsprov/agent/protocol.py")
+    }
     archive = bundle.pack({"nsprov/__init__.py": b"", "nsprov/agent/__init__.py": b"", "nsprov/agent/engine.py": ECHO} | files)
     return lambda: archive
 

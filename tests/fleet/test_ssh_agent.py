@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from conftest import Target
 from labhosts import PYTHONS
 
 from nsprov.errors import Unreachable
@@ -88,8 +89,6 @@ def test_other_pythons(reach, version):
 
 def test_the_real_agent_says_hello(machine):
     """The bundle is complete: the real agent starts on a host that has no nsprov."""
-    from conftest import Target
-
     session = connect(Target(python=str(PYTHONS["3.9"])), Options(ssh_config=str(machine.ssh_config)))
     hello = session.receive()
     session.close()

@@ -8,8 +8,6 @@ from labhosts import PASSWORD
 
 from nsprov.errors import Unreachable
 
-WAYS = ["ssh"]
-
 
 def refusal(reach, **changes):
     with pytest.raises(Unreachable) as caught:
@@ -42,7 +40,7 @@ def test_a_password_that_nobody_asks_for_is_not_sent(reach):
 
 
 def test_a_wrong_password(reach):
-    """sudo's second prompt means that the first answer was wrong."""
+    """A second prompt means that the first answer was wrong."""
     diagnostic = refusal(reach, user="labpw", become_password=Secret("nonsense"))
 
     assert diagnostic.summary == "sudo did not accept the password"
@@ -50,7 +48,7 @@ def test_a_wrong_password(reach):
 
 
 def test_no_password_to_give(reach):
-    """sudo -n says that it would have to ask."""
+    """What sudo -n says when it would have to ask."""
     diagnostic = refusal(reach, user="labpw")
 
     assert diagnostic.summary == "sudo asks for a password"
@@ -92,7 +90,7 @@ def test_a_host_without_sudo(reach, machine):
 
 @pytest.mark.parametrize("option", ["use_pty", "log_input,log_output", "!use_pty"])
 def test_sudo_between_the_streams(reach, machine, option):
-    """sudo's own terminal and logging leave the bytes alone."""
+    """Its own terminal and its logging leave the bytes alone."""
     machine.run(f"echo 'Defaults {option}' >/etc/sudoers.d/streams")
     try:
         session = reach(user="labpw", become=True, become_password=Secret(PASSWORD))

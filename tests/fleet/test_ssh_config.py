@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +26,11 @@ def test_include_and_alias(reach, config, tmp_path):
     (tmp_path / "included").write_text("Host web\n  HostName 10.87.0.1\n  User lab\n")
 
     assert reach(config(f"Include {tmp_path}/included"), address="web", user=None).facts["uid"] == 2001
+
+
+def test_port_of_the_configuration(reach, config):
+    """An inventory's default port does not hide what ~/.ssh/config says."""
+    assert "[10.87.0.1]:2 does not answer" in refusal(reach, config("Host 10.87.0.1\n  Port 2"), port=22).summary
 
 
 def test_proxy_jump(reach, config, lab):
@@ -150,3 +157,73 @@ def test_many_at_once(reach, lab):
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_a_host_that_sheds_load(reach, lab):
+    """A sshd with MaxStartups drops connections before its first word; they are tried again."""
+    host = lab[2]
+    host.run("sed -i 's/^MaxStartups.*/MaxStartups 2/' /etc/ssh/sshd_config; kill -HUP 1; sleep 0.2")
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: reach(address=host.address), range(8)))
+        assert "MaxStartups" in host.log_path.read_text()
+    finally:
+        host.run("sed -i 's/^MaxStartups.*/MaxStartups 100/' /etc/ssh/sshd_config; kill -HUP 1; sleep 0.2")
+
+
+def test_refusals_are_quiet(reach, capfd):
+    """What went wrong is said once, in the exception; paramiko's own log does not reach the terminal."""
+    refusal(reach, port=2)
+    refusal(reach, user="nobody")
+
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def encrypted(machine, tmp_path):
+    """Make an encrypted copy of the key that the hosts accept."""
+    path = tmp_path / "locked"
+    shutil.copy(machine.key, path)
+    path.chmod(0o600)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", path], check=True)
+    shutil.copy(f"{machine.key}.pub", f"{path}.pub")
+    return path
+
+
+def test_an_encrypted_key(reach, machine, tmp_path, encrypted):
+    """Nobody asks for a passphrase; the hint says where to give it."""
+    config = tmp_path / "config"
+    config.write_text(machine.ssh_config.read_text().replace(f"{machine.key}\n", f"{encrypted}\n"))
+    diagnostic = refusal(reach, Options(ssh_config=str(config)))
+
+    assert "is encrypted" in diagnostic.detail
+    assert "ssh-add" in diagnostic.hint
+
+
+def test_an_agent_with_the_key(reach, machine, tmp_path, encrypted):
+    """The key is used through the agent that IdentityAgent names, although only its public half can be read."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", tmp_path / "agent"], stdout=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "agent").exists():
+            time.sleep(0.01)
+        subprocess.run(
+            ["ssh-add", "-q", machine.key], check=True, env={"SSH_AUTH_SOCK": str(tmp_path / "agent"), "PATH": "/usr/bin"}
+        )
+        config = tmp_path / "config"
+        settings = machine.ssh_config.read_text().replace(f"{machine.key}\n", f"{encrypted}\n")
+        config.write_text(f"IdentityAgent {tmp_path}/agent\n{settings}")
+
+        assert reach(Options(ssh_config=str(config))).facts["uid"] == 0
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+def test_without_an_ssh_binary(reach, config, monkeypatch):
+    """Paramiko's reader knows most of the configuration, and a warning says that it is not all."""
+    options = config("Host web\n  HostName 10.87.0.1\n  User lab")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    facts = reach(options, address="web", user=None).facts
+
+    assert facts["uid"] == 2001
+    assert "no ssh binary" in facts["warnings"][0]

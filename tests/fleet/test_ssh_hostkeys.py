@@ -15,14 +15,14 @@ from nsprov.transport import Options
 
 @pytest.fixture
 def key(machine):
-    """The first host's public key, as known_hosts has it."""
+    """Read the first host's public key, as known_hosts has it."""
     line = next(line for line in machine.known_hosts.read_text().splitlines() if line.startswith(machine.address + " "))
     return line.split(" ", 1)[1]
 
 
 @pytest.fixture
 def other_key(tmp_path):
-    """A key that is not the host's."""
+    """Make a key that is not the host's."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
     return (tmp_path / "other.pub").read_text().rsplit(maxsplit=1)[0]
 
@@ -147,7 +147,9 @@ def test_alias(reach, known, key, tmp_path):
 def test_known_type_is_asked_for_first(reach, machine, known):
     """A host that has several keys shows the one that is known."""
     machine.run("[ -e /etc/ssh/rsa ] || ssh-keygen -q -t rsa -b 2048 -N '' -f /etc/ssh/rsa")
-    machine.run("grep -q ssh/rsa /etc/ssh/sshd_config || echo 'HostKey /etc/ssh/rsa' >>/etc/ssh/sshd_config; kill -HUP 1; sleep 0.3")
+    machine.run(
+        "grep -q ssh/rsa /etc/ssh/sshd_config || echo 'HostKey /etc/ssh/rsa' >>/etc/ssh/sshd_config; kill -HUP 1; sleep 0.3"
+    )
     line = (machine.root / "etc/ssh/rsa.pub").read_text().rsplit(maxsplit=1)[0]
 
     assert reach(known(f"10.87.0.1 {line}\n")).facts["warnings"] == ()

@@ -15,7 +15,10 @@ import pytest
 from nsprov.agent import bundle
 
 PYENV = Path.home() / ".pyenv" / "versions"
-PYTHONS = [sys.executable, *(str(path) for version in ("3.9", "3.10", "3.12", "3.13") for path in PYENV.glob(f"{version}.*/bin/python3"))]
+PYTHONS = [
+    sys.executable,
+    *(str(path) for version in ("3.9", "3.10", "3.12", "3.13") for path in PYENV.glob(f"{version}.*/bin/python3")),
+]
 
 IMPORT_ALL = """
 import sys, zipfile
@@ -97,7 +100,9 @@ def test_it_imports_everywhere(tmp_path, files, python):
 
 def test_imports_for_the_type_checker_stay_here():
     """Only what runs travels."""
-    source = b"import typing\nif typing.TYPE_CHECKING:\n    import nsprov.cli\ntry:\n    from . import x\nexcept ImportError: pass\n"
+    source = (
+        b"import typing\nif typing.TYPE_CHECKING:\n    import nsprov.cli\ntry:\n    from . import x\nexcept ImportError: pass\n"
+    )
 
     assert list(bundle._imports("nsprov.plan.y", source, is_package=False)) == [  # noqa: SLF001
         "typing", "nsprov", "nsprov.plan", "nsprov", "nsprov.plan", "nsprov.plan.x",

@@ -69,7 +69,10 @@ def test_what_ssh_keygen_hashed():
 
 def test_lines_that_are_no_entries():
     """Comments, blank lines, other markers, damaged keys and lines of an unknown form are passed over."""
-    text = "# comment\n\n@what web ssh-ed25519 AAAA\nweb\nweb ssh-ed25519\nweb ssh-ed25519 ?\nweb ssh-rsa " + line("x", "key").split()[2]
+    text = (
+        "# comment\n\n@what web ssh-ed25519 AAAA\nweb\nweb ssh-ed25519\nweb ssh-ed25519 ?\nweb ssh-rsa "
+        + line("x", "key").split()[2]
+    )
 
     assert hostkeys.parse(text) == []
 
@@ -120,7 +123,12 @@ def test_judgement_on_another_port(text, expected):
 
 def test_types_to_ask_for():
     """RSA has two names in the key exchange, none of them that of the key."""
-    text = line("web", "a", "ssh-rsa") + line("web", "b") + line("db", "c", "ecdsa-sha2-nistp256") + line("web", "d", marker="@revoked")
+    text = (
+        line("web", "a", "ssh-rsa")
+        + line("web", "b")
+        + line("db", "c", "ecdsa-sha2-nistp256")
+        + line("web", "d", marker="@revoked")
+    )
 
     assert hostkeys.known_types(hostkeys.parse(text), "web", 22) == ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]
 
