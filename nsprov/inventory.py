@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nsprov.errors import Diagnostic, NothingMatched
 from nsprov.topology.positions import Path, Problems, closest, shown
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOCALHOST = "localhost"
-SSH_PORT = 22
 
 _WORDS = {
     "host": "ansible_host",
@@ -72,9 +71,9 @@ class Host:
 
     name: str
     address: str
-    port: int = SSH_PORT
+    port: int | None = None
     user: str | None = None
-    connection: str = "ssh"
+    connection: Literal["local", "ssh"] = "ssh"
     become: bool = False
     become_password: Secret | None = None
     python: str | None = None
@@ -205,9 +204,9 @@ class _Gathered:
         return Host(
             name=name,
             address=str(given.get("ansible_host", name)),
-            port=given.get("ansible_port", SSH_PORT),
+            port=given.get("ansible_port"),
             user=_text(given.get("ansible_user")),
-            connection=connection,
+            connection="local" if connection == "local" else "ssh",
             become=given.get("ansible_become", False),
             become_password=None if password is None else Secret(str(password)),
             python=_text(given.get("ansible_python_interpreter")),

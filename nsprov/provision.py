@@ -285,3 +285,19 @@ def drift(lab: str, hosts: Sequence[transport.Host], options: Options) -> list[O
         hint = "use a name that `nsprov ls` shows"
         raise errors.NothingMatched(Diagnostic(f'no host has a lab "{lab}"', ", ".join(host.name for host in hosts), hint=hint))
     return converge(lab, states, present, options, act=False)
+
+
+def execute(
+    lab: str, host: transport.Host, request: Mapping[str, Any], size: os.terminal_size | None, options: Options
+) -> int:
+    """Run a command in a node of a host that an agent has to be started on; give its exit code."""
+    from nsprov.transport.terminal import raw  # noqa: PLC0415 - for start-up
+
+    with _fleet([host], options) as fleet:
+        extra = {} if size is None else {"terminal": [size.lines, size.columns]}
+        term = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
+        fleet.ask({host.name: {"verb": "exec", "lab": lab, **request, "env": term, **extra}})
+        if (error := fleet.outcomes[host.name].error) is not None:
+            raise error
+        with raw(size is not None):
+            return fleet.sessions[host.name].relay(0, 1, 2)

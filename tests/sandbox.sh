@@ -1,8 +1,8 @@
 #!/bin/bash
 # Run a command in a throw-away host: tests/sandbox.sh COMMAND...
 #
-# It has its own network (lo only, so that no packet gets out), mounts, processes and hostname; /run is empty and /etc is a copy
-# that goes with it. When this script dies, everything in it dies.
+# It has its own network (lo only: no packet gets out), mounts, processes and hostname; /run is empty and /etc is a copy.
+# When this script dies, everything in it dies. Who is not root runs the command as it is.
 set -eu
 
 if [ "${1:-}" != --inside ]; then

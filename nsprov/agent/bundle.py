@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import io
 import os
+import threading
 import zipfile
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ ROOTS = ("nsprov.errors", "nsprov.plan", "nsprov.kernel", "nsprov.kinds", "nspro
 CONTROLLER_ONLY = ("nsprov.agent.bundle",)
 """What lives in those packages and stays on the controller."""
 
+_BUILDING = threading.Lock()
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time that a zip can hold
 _STUBS = {
     "nsprov": '"""The agent\'s part of nsprov."""\n',
@@ -35,9 +37,15 @@ _STUBS = {
 }
 
 
-@lru_cache(maxsize=1)
 def bundle() -> tuple[bytes, str]:
-    """Build the archive, unless no source has changed since it was last built: its bytes and their sha256."""
+    """Build the archive once for all threads of this process: its bytes and their sha256."""
+    with _BUILDING:
+        return _bundle()
+
+
+@lru_cache(maxsize=1)
+def _bundle() -> tuple[bytes, str]:
+    """Build the archive, or take the one of an earlier run if no source has changed since."""
     name = f"bundle-{_state_of_sources()}"
     data = boot.load(name)
     if data:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from nsprov.agent import protocol
 from nsprov.agent.run import Run
 from nsprov.errors import Diagnostic, Difference, InputError, Interrupted, NsprovError, RollbackIncomplete, StepFailed
-from nsprov.kernel import audit, lab
+from nsprov.kernel import audit, lab, processes
+from nsprov.kernel.machine import Kernel
 from nsprov.kinds import SCHEMAS
 from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
 
@@ -41,6 +42,7 @@ class Agent:
             "state": self._state,
             "labs": self._labs,
             "audit": self._audit,
+            "exec": self._exec,
         }
         """All that a controller may ask for; each works on one named lab, and only on what bears its mark."""
 
@@ -130,6 +132,20 @@ class Agent:
 
     def _audit(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"left": [found.as_dict() for found in audit.audit(_name(request))]}
+
+    def _exec(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Become a command in a node, on the descriptors that the conversation went over until now."""
+        argv = [str(word) for word in request["argv"]]
+        kernel = Kernel(_name(request))
+        processes.find(kernel, str(request["node"]))
+        self._channel.send({"reply": "exec"})
+        processes.enter(kernel, str(request["node"]))
+        environment = {**os.environ, **{str(key): str(value) for key, value in request.get("env", {}).items()}}
+        size = request.get("terminal")
+        if size is None:
+            processes.become(argv, environment)
+        code = processes.on_terminal(argv, environment, int(size[0]), int(size[1]))
+        os._exit(code if code >= 0 else 128 - code)
 
     def _prepared(self) -> Run:
         if self._run is None:

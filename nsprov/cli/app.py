@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nsprov import __version__, provision
-from nsprov.cli import options, views
+from nsprov.cli import enter, options, views
 from nsprov.cli.options import Given, HostKeys, Output, Target
 from nsprov.cli.progress import Progress
 from nsprov.errors import Diagnostic, Difference, InputError, NothingMatched, NsprovError, RollbackIncomplete
+from nsprov.kinds import SCHEMAS
 from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if wanted:
         views.say(f"nsprov {__version__}")
         raise typer.Exit
+
+
+enter.register(app)
 
 
 @app.callback()
@@ -126,8 +130,8 @@ def up(given: Given) -> int:
     saved = _saved_plan(path)
     if saved is None:
         return _converge(given, options.load_target(given), act=True)
-    states = {host: load_state(row["desired"], provision.SCHEMAS) for host, row in saved["hosts"].items()}
-    plans = {host: load_plan(row["plan"], provision.SCHEMAS) for host, row in saved["hosts"].items()}
+    states = {host: load_state(row["desired"], SCHEMAS) for host, row in saved["hosts"].items()}
+    plans = {host: load_plan(row["plan"], SCHEMAS) for host, row in saved["hosts"].items()}
     inventory = options.load_inventory(given)
     hosts = options.with_password([inventory.host(name) for name in states], given)
     return _converge(given, Target(saved["lab"], path, states, hosts), act=True, expected=plans)

@@ -57,7 +57,7 @@ class Files:
 
     def names(self) -> list[str]:
         """Give the names of all files there are."""
-        found = []
+        found: list[str] = []
         for directory, _, files in os.walk(self._lab.files):
             inside = os.path.relpath(directory, self._lab.files)
             found.extend(f"{inside}/{file}" for file in files)

@@ -1,15 +1,15 @@
 """Where a lab lives on a host: its directory, the private mounts below it, and its lock.
 
-    /run/nsprov                 bound onto itself and private, so that nothing in it propagates
-    /run/nsprov/<lab>.lock      held by flock(2) while a run works on the lab
-    /run/nsprov/<lab>/          a tmpfs: unmounting it is how a lab's files and pins go, all at once
-        manifest.json           what was applied last
-        journal.json            what a run is about to do; there only while it does, or after it was killed
-        sysctl.json             what sysctls were before we set them
-        files/<node>/<path>     rendered files
-        etc/<netns>/            what /etc/netns/<netns> points to
-        overlay/<node>/         upper and work directories of overlays in the node
-        ns/<node>/<type>        pins, on a mount of their own that nodes never see
+/run/nsprov                 bound onto itself and private, so that nothing in it propagates
+/run/nsprov/<lab>.lock      held by flock(2) while a run works on the lab
+/run/nsprov/<lab>/          a tmpfs: unmounting it is how a lab's files and pins go, all at once
+  manifest.json           what was applied last
+  journal.json            what a run is about to do; there only while it does, or after it was killed
+  sysctl.json             what sysctls were before we set them
+  files/<node>/<path>     rendered files
+  etc/<netns>/            what /etc/netns/<netns> points to
+  overlay/<node>/         upper and work directories of overlays in the node
+  ns/<node>/<type>        pins, on a mount of their own that nodes never see
 """
 
 from __future__ import annotations

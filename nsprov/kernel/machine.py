@@ -54,7 +54,7 @@ class Kernel:
         if not link.alias.startswith(prefix):
             return None
         text = link.alias[len(prefix) :]
-        return Ref.parse(text[: -len(PEER)] if text.endswith(PEER) else text), text.endswith(PEER)
+        return Ref.parse(text.partition(PEER)[0]), text.endswith(PEER)
 
     def pinned(self, kind: str) -> set[str]:
         """Give the nodes that have a pin of a type other than net."""
@@ -138,8 +138,11 @@ class Snapshot:
                     links.add(str(value))
                 else:
                     (addresses if what == "address" else routes).add(int(value))
-        sets = {node: tuple(map(frozenset, found)) for node, found in watched.items() if node}
-        self._interests = {node: Interest(*found) for node, found in sets.items()}
+        self._interests = {
+            node: Interest(frozenset(links), frozenset(addresses), frozenset(routes))
+            for node, (links, addresses, routes) in watched.items()
+            if node
+        }
 
     def clear(self) -> None:
         """Forget everything: the next look goes to the kernel."""

@@ -8,8 +8,8 @@ a resource provides tokens, needs tokens, and stands on tokens.
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, fields
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from nsprov.errors import Diagnostic, InputError
 
@@ -81,16 +81,24 @@ def place(node: str) -> str:
     return node or "host"
 
 
-@lru_cache(maxsize=None)
 def schema(cls: type[Resource]) -> Mapping[str, Field[Any]]:
     """Give a kind's fields by name."""
-    return {field.name: field for field in fields(cls)}  # type: ignore[arg-type]  # every kind is a dataclass
+    return _schema(cast("Any", cls))
 
 
-@lru_cache(maxsize=None)
+@cache
+def _schema(cls: Any) -> Mapping[str, Field[Any]]:
+    return {field.name: field for field in fields(cls)}
+
+
 def comparable(cls: type[Resource]) -> tuple[tuple[str, bool], ...]:
     """Give the fields that a diff compares, each with whether a change of it replaces the resource."""
-    roles = [(name, field.metadata.get("role")) for name, field in schema(cls).items()]
+    return _comparable(cast("Any", cls))
+
+
+@cache
+def _comparable(cls: Any) -> tuple[tuple[str, bool], ...]:
+    roles = [(name, field.metadata.get("role")) for name, field in _schema(cls).items()]
     return tuple((name, role == "replace") for name, role in roles if role != "identity")
 
 
@@ -102,7 +110,7 @@ def encode(resource: Resource) -> dict[str, Any]:
 _ATOMS: Mapping[str, type] = {"str": str, "int": int, "bool": bool}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _accepts(annotation: str) -> tuple[frozenset[type], bool]:
     """Give the exact JSON types that a field's annotation allows, and whether it is a tuple."""
     options = [option.strip() for option in annotation.split("|")]

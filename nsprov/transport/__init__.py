@@ -80,6 +80,9 @@ class Session(Protocol):
     def last_words(self) -> str:
         """Give the last lines that the agent wrote to its stderr."""
 
+    def relay(self, source: int, out: int, err: int) -> int:
+        """Join the command that the agent has become to three descriptors of ours; give its exit code."""
+
     def close(self) -> None:
         """End the conversation; the agent puts back what was not committed, and exits."""
 

@@ -57,6 +57,10 @@ class ChannelWire:
         waiting = any(self._held) or self._channel.recv_ready() or self._channel.recv_stderr_ready()
         return not waiting and bool(self._closed or self._channel.closed or self._channel.eof_received)
 
+    def end_input(self) -> None:
+        """Close its stdin and nothing else."""
+        self._channel.shutdown_write()
+
     def close(self) -> int | None:
         """Close its stdin, wait for its end, and give its exit code if there was one."""
         if self._closed:

@@ -6,8 +6,11 @@ it sends the agent when the host does not have it.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,6 +43,9 @@ class Wire(Protocol):
 
     def ended(self) -> bool:
         """Tell whether nothing can come any more."""
+
+    def end_input(self) -> None:
+        """Close its stdin and nothing else."""
 
     def close(self) -> int | None:
         """Close its stdin, wait for its end, and give its exit code if there was one."""
@@ -85,6 +91,24 @@ class WireSession:
     def close(self) -> None:
         """End the conversation; the agent puts back what was not committed, and exits."""
         self.wire.close()
+
+    def relay(self, source: int, out: int, err: int) -> int:
+        """Join the command that the agent has become to three descriptors of ours; give its exit code, 255 if it has none."""
+        os.write(out, b"".join([*(line + b"\n" for line in self._lines), *self._chunks]))
+        threading.Thread(target=self._feed, args=(source,), daemon=True).start()
+        while not self.wire.ended():
+            for stream, data in zip((out, err), self.wire.read(None)):
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(stream, view) :]
+        code = self.wire.close()
+        return 255 if code is None else code
+
+    def _feed(self, source: int) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the command has gone: there is nobody to feed
+            while data := os.read(source, 1 << 16):
+                self.wire.write(data)
+            self.wire.end_input()
 
     def lost(self, summary: str, detail: str = "") -> Unreachable:
         """Make the error that says why the conversation cannot go on."""

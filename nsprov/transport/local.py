@@ -75,6 +75,10 @@ class ForkSession:
         """Wait for the next message; `None` when the agent has closed."""
         return self._channel.receive()
 
+    def relay(self, source: int, out: int, err: int) -> int:
+        """Refuse: root enters a node by itself, and needs no agent for it."""
+        raise NotImplementedError
+
     def last_words(self) -> str:
         """Give nothing: the agent's stderr is ours."""
         return ""
@@ -143,6 +147,10 @@ class PipeWire:
     def ended(self) -> bool:
         """Tell whether nothing can come any more."""
         return not self._open and not any(self._held)
+
+    def end_input(self) -> None:
+        """Close its stdin and nothing else."""
+        self._stdin.close()
 
     def close(self) -> int | None:
         """Close its stdin, wait for its end, and give its exit code if there was one."""

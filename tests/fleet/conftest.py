@@ -17,7 +17,7 @@ from nsprov.agent import bundle
 from nsprov.transport import Options, local, ssh
 
 ECHO = b"""
-import os, sys, time
+import os, sys
 
 def serve(channel):
     channel.send({"event": "hello"})
@@ -30,10 +30,9 @@ def serve(channel):
         reply = {"reply": "echo", "size": len(message.get("text", "")), "text": "o" * message.get("out", 0)}
         if message.get("die"):
             sys.exit("the agent was told to die")
-        if message.get("path"):
-            reply["there"] = os.path.exists(message["path"])
+        if message.get("who"):
+            reply["shell"] = os.getppid()
         channel.send(reply)
-    time.sleep(0)
     open("/tmp/agent-saw-the-end", "w").close()
 """
 

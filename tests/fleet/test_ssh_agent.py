@@ -77,6 +77,19 @@ def test_an_agent_that_dies_leaves_its_last_words(reach):
         [session.send({"text": "x" * 100_000}) for _ in range(100)]
 
 
+def test_a_connection_that_is_cut(reach, machine):
+    """When sshd dies, our side sees the end at once, and so does the agent."""
+    session = reach()
+    session.send({"who": True})
+    machine.run(f"kill -9 $(ps -o ppid= -p {session.receive()['shell']})")
+    began = time.monotonic()
+
+    assert session.receive() is None
+    session.close()
+    assert time.monotonic() - began < 2
+    assert (machine.root / "tmp/agent-saw-the-end").exists()
+
+
 @pytest.mark.parametrize("version", sorted(PYTHONS))
 def test_other_pythons(reach, version):
     """The oldest and a new Python run the agent, and each has its own compiled copy."""

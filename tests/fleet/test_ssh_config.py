@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nsprov.errors import InputError, Unreachable
-from nsprov.transport import Options
+from nsprov.transport import Options, sshconfig
 
 
 def refusal(reach, options=None, **changes):
@@ -140,6 +140,23 @@ def test_a_config_that_is_not_there(reach):
     """A wrong path is the user's mistake, not the host's."""
     with pytest.raises(InputError, match="no ssh_config file"):
         reach(Options(ssh_config="/nonexistent"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("jump", ("jump", 22, None)),
+        ("u@jump:2222", ("jump", 2222, "u")),
+        ("ssh://u@jump:2222", ("jump", 2222, "u")),
+        ("[fe80::1]:2222", ("fe80::1", 2222, None)),
+        ("u@fe80::1", ("fe80::1", 22, "u")),
+    ],
+)
+def test_how_a_jump_host_is_written(config, spec, expected):
+    """As in ProxyJump: user, host and port, IPv6 in brackets."""
+    found = sshconfig.hop("h1", spec, config(""))
+
+    assert (found.hostname, found.port, found.user) == (*expected[:2], expected[2] or "root")
 
 
 def test_many_at_once(reach, lab):

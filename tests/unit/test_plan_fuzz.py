@@ -1,0 +1,369 @@
+"""The plan core against a fake kernel with the real one's habits: whatever was, whatever shall be, one run gets there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nsprov.plan.change import CREATE, DELETE, REPLACE, UPDATE
+from nsprov.plan.diff import diff
+from nsprov.plan.order import order
+from nsprov.plan.resource import HOST, IDENTITY, LAB_TOKEN, Ref, Resource, comparable
+from nsprov.plan.resource import REPLACE as FIXED
+
+KINDS = ("space", "file", "view", "link", "addr", "way")
+NODES = ("a", "b", "c")
+DEVICES = ("e0", "e1")
+
+
+@dataclass(frozen=True)
+class Space(Resource):
+    """Like a network namespace: takes along what is in it."""
+
+    kind: ClassVar[str] = "space"
+    node: str = field(metadata=IDENTITY)
+    name: str = field(default="", metadata=FIXED)
+    lo: int | None = None
+
+    def ref(self):
+        return Ref("space", self.node)
+
+    def provides(self):
+        return (f"space:{self.node}",)
+
+
+@dataclass(frozen=True)
+class File(Resource):
+    """Like a rendered file: goes with the lab's own file system only."""
+
+    kind: ClassVar[str] = "file"
+    path: str = field(metadata=IDENTITY)
+    content: int = 0
+
+    def ref(self):
+        return Ref("file", self.path)
+
+    def provides(self):
+        return (f"file:{self.path}",)
+
+    def dies_with(self):
+        return (LAB_TOKEN,)
+
+
+@dataclass(frozen=True)
+class View(Resource):
+    """Like a mount namespace: stands on the space, but is pinned, so that it outlives it."""
+
+    kind: ClassVar[str] = "view"
+    node: str = field(metadata=IDENTITY)
+    files: tuple[str, ...] = ()
+
+    def ref(self):
+        return Ref("view", self.node)
+
+    def needs(self):
+        return tuple(f"file:{path}" for path in self.files)
+
+    def stands_on(self):
+        return (f"space:{self.node}",)
+
+    def dies_with(self):
+        return (LAB_TOKEN,)
+
+
+@dataclass(frozen=True)
+class Link(Resource):
+    """Like a bridge, or a veth pair with a second end in `peer`; the host's place is the empty node."""
+
+    kind: ClassVar[str] = "link"
+    node: str = field(metadata=IDENTITY)
+    name: str = field(metadata=IDENTITY)
+    peer: str | None = field(default=None, metadata=FIXED)
+    mtu: int | None = None
+    master: str | None = None
+
+    def ref(self):
+        return Ref("link", f"{self.node}/{self.name}")
+
+    def ends(self):
+        first = (self.node, self.name)
+        return (first,) if self.peer in (None, "") else (first, (self.peer.strip("@"), f"{self.node}{self.name}"))
+
+    def provides(self):
+        return tuple(f"link:{node}/{name}" for node, name in self.ends())
+
+    def needs(self):
+        return (f"link:{self.node}/{self.master}",) if self.master else ()
+
+    def stands_on(self):
+        return tuple(f"space:{node}" for node, _ in self.ends() if node)
+
+    def dies_with(self):
+        return () if HOST in dict(self.ends()) else self.stands_on()
+
+
+@dataclass(frozen=True)
+class Addr(Resource):
+    """Like an address: the first of a family lets routes through, the last takes them along."""
+
+    kind: ClassVar[str] = "addr"
+    node: str = field(metadata=IDENTITY)
+    dev: str = field(metadata=IDENTITY)
+    number: int = field(metadata=IDENTITY)
+    flag: int | None = field(default=None, metadata=FIXED)
+
+    def ref(self):
+        return Ref("addr", f"{self.node}/{self.dev}/{self.number}")
+
+    def provides(self):
+        return (f"addr:{self.node}/{self.dev}/{self.number % 2}",)
+
+    def stands_on(self):
+        return (f"link:{self.node}/{self.dev}",)
+
+
+@dataclass(frozen=True)
+class Way(Resource):
+    """Like a route over one device or two; the kernel drops the next hops that go one by one."""
+
+    kind: ClassVar[str] = "way"
+    node: str = field(metadata=IDENTITY)
+    to: int = field(metadata=IDENTITY)
+    devs: tuple[str, ...] = ()
+    via: int = 0
+
+    def ref(self):
+        return Ref("way", f"{self.node}/{self.to}")
+
+    def stands_on(self):
+        links = (f"link:{self.node}/{dev}" for dev in self.devs)
+        return (f"space:{self.node}", *links, *(f"addr:{self.node}/{dev}/{self.to % 2}" for dev in self.devs))
+
+    def dies_with(self):
+        return (f"space:{self.node}",)
+
+
+class FakeKernel:
+    """Holds resources, and has the habits that a plan must reckon with."""
+
+    def __init__(self, state=None):
+        self.state = dict(state or {})
+
+    def tokens(self):
+        return {token for thing in self.state.values() for token in thing.provides()}
+
+    def create(self, want):
+        assert want.ref() not in self.state, f"{want.ref()} exists"
+        self._require(want)
+        self.state[want.ref()] = want
+
+    def update(self, before, after):
+        assert self.state.get(before.ref()) == before, f"{before.ref()} is not what the plan thought"
+        self._require(after)
+        values = {name: getattr(after, name) for name, fixed in comparable(type(after)) if not fixed}
+        self.state[after.ref()] = replace(before, **{name: value for name, value in values.items() if value is not None})
+
+    def delete(self, have):
+        gone = self.state.pop(have.ref(), None)
+        if isinstance(gone, Space):
+            self._space_gone(gone.node)
+        elif isinstance(gone, Link):
+            self._link_gone(gone)
+        elif isinstance(gone, Addr):
+            self._addr_gone(gone)
+
+    def close(self):
+        """The lab's own file system goes, and with it what is pinned there."""
+        self.state = {ref: thing for ref, thing in self.state.items() if not isinstance(thing, (File, View))}
+
+    def _require(self, want):
+        missing = {*want.needs(), *want.stands_on()} - self.tokens()
+        assert not missing, f"{want.ref()} lacks {missing}"
+
+    def _space_gone(self, node):
+        for thing in list(self.state.values()):
+            if isinstance(thing, Link) and node in dict(thing.ends()):
+                self.delete(thing)
+            elif isinstance(thing, Way) and thing.node == node:
+                del self.state[thing.ref()]
+
+    def _link_gone(self, link):
+        for thing in list(self.state.values()):
+            if isinstance(thing, Addr) and (thing.node, thing.dev) in link.ends():
+                self.delete(thing)
+            elif isinstance(thing, Link) and thing.master == link.name and thing.node == link.node:
+                self.state[thing.ref()] = replace(thing, master="")
+        for node, name in link.ends():
+            self._drop_hops(node, name, {0, 1})
+
+    def _addr_gone(self, addr):
+        left = [t for t in self.state.values() if isinstance(t, Addr) and t.provides() == addr.provides()]
+        if not left:
+            self._drop_hops(addr.node, addr.dev, {addr.number % 2})
+
+    def _drop_hops(self, node, dev, families):
+        for thing in list(self.state.values()):
+            if isinstance(thing, Way) and thing.node == node and dev in thing.devs and thing.to % 2 in families:
+                hops = tuple(other for other in thing.devs if other != dev)
+                if hops:
+                    self.state[thing.ref()] = replace(thing, devs=hops)
+                else:
+                    del self.state[thing.ref()]
+
+
+def run(kernel, steps, *, limit=None):
+    """Take steps, at most `limit` single changes of them."""
+    done = 0
+    for step in steps:
+        for change in step.changes:
+            if done == limit:
+                return
+            done += 1
+            if step.verb == "delete":
+                kernel.delete(change.before)
+            elif step.verb == "update":
+                kernel.update(change.before, change.after)
+            else:
+                kernel.create(change.after)
+
+
+def fill(thing):
+    """Give what a kernel holds after a creation: no field is left to chance."""
+    unset = {name: 0 if name in ("lo", "mtu", "flag") else "" for name, _ in comparable(type(thing))}
+    return replace(thing, **{name: value for name, value in unset.items() if getattr(thing, name) is None})
+
+
+def holds(kernel, desired):
+    """Tell whether the kernel has what is desired, and nothing else."""
+    return not diff(desired, desired, kernel.state)
+
+
+maybe = st.one_of(st.none(), st.integers(0, 1))
+
+
+@st.composite
+def states(draw):
+    """Draw a state that can exist: all that anything needs is there."""
+    nodes = draw(st.lists(st.sampled_from(NODES), unique=True))
+    paths = draw(st.lists(st.sampled_from("xyz"), unique=True))
+    things = [Space(node, draw(st.sampled_from("pq")), draw(maybe)) for node in nodes]
+    things += [File(path, draw(st.integers(0, 1))) for path in paths]
+    things += [View(node, draw(_subset(paths))) for node in nodes if draw(st.booleans())]
+    links = [link for node in (HOST, *nodes) for link in draw(_links(node, nodes))]
+    ends = [end for link in links for end in link.ends()]
+    addresses = [Addr(*end, number, draw(maybe)) for end in ends for number in draw(_subset(range(4)))]
+    things += [*links, *addresses]
+    for node in nodes:
+        things += [way for to in range(4) for way in draw(_ways(node, to, addresses))]
+    return {thing.ref(): thing for thing in things}
+
+
+def _subset(values):
+    return st.lists(st.sampled_from(list(values)), unique=True).map(sorted).map(tuple) if values else st.just(())
+
+
+@st.composite
+def _links(draw, node, nodes):
+    bridges = [Link(node, name, "", draw(maybe), "") for name in draw(_subset(("b0", "b1")))]
+    masters = st.sampled_from([None, "", *(bridge.name for bridge in bridges)])
+    peers = st.sampled_from(["", "@", *(f"@{other}" for other in nodes)])
+    if node == HOST:
+        peers = st.just("")
+    return bridges + [Link(node, name, draw(peers), draw(maybe), draw(masters)) for name in draw(_subset(DEVICES))]
+
+
+@st.composite
+def _ways(draw, node, to, addresses):
+    usable = {address.dev for address in addresses if address.node == node and address.number % 2 == to % 2}
+    devs = draw(_subset(sorted(usable)))
+    return [Way(node, to, devs, draw(st.integers(0, 1)))] if devs and draw(st.booleans()) else []
+
+
+@st.composite
+def worlds(draw):
+    """Draw what was applied, a kernel that had it and was damaged since, and what is desired."""
+    applied, desired = draw(states()), draw(st.one_of(states(), st.just({})))
+    kernel = FakeKernel({ref: fill(thing) for ref, thing in applied.items()})
+    for ref in draw(st.lists(st.sampled_from(sorted(applied)), max_size=4)) if applied else ():
+        if ref in kernel.state:
+            _damage(draw, kernel, kernel.state[ref])
+    return applied, kernel, desired
+
+
+def _damage(draw, kernel, thing):
+    if draw(st.booleans()):
+        kernel.delete(thing)
+    elif isinstance(thing, (Link, Space)):
+        name = "mtu" if isinstance(thing, Link) else "lo"
+        kernel.state[thing.ref()] = replace(thing, **{name: 7})
+
+
+@settings(max_examples=400, deadline=None)
+@given(worlds())
+def test_one_run_converges(world):
+    """One run of the plan brings about what is desired, from anywhere, and the next plan is empty."""
+    applied, kernel, desired = world
+    changes = diff(applied, desired, kernel.state)
+    run(kernel, order(changes.values(), KINDS))
+    if not desired:
+        kernel.close()
+
+    assert holds(kernel, desired)
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds())
+def test_deletions_come_first(world):
+    """Everything that goes has gone before anything is made or changed."""
+    applied, kernel, desired = world
+    verbs = [step.verb for step in order(diff(applied, desired, kernel.state).values(), KINDS)]
+
+    assert verbs == sorted(verbs, key=lambda verb: verb != "delete")
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds())
+def test_implied_deletions_happen(world):
+    """What the plan leaves to the kernel is gone once the plan's own deletions are done."""
+    applied, kernel, desired = world
+    changes = diff(applied, desired, kernel.state)
+    run(kernel, [step for step in order(changes.values(), KINDS) if step.verb == "delete"])
+    if not desired:
+        kernel.close()
+    implied = {ref for ref, change in changes.items() if change.implied}
+
+    assert implied & kernel.state.keys() == set()
+
+
+@settings(max_examples=400, deadline=None)
+@given(worlds(), st.data())
+def test_rolling_back_restores(world, data):
+    """Wherever a run stops, the plan back to what was observed before it brings exactly that about."""
+    applied, kernel, desired = world
+    before = dict(kernel.state)
+    steps = order(diff(applied, desired, before).values(), KINDS)
+    total = sum(len(step.changes) for step in steps)
+    run(kernel, steps, limit=data.draw(st.integers(0, total)))
+    run(kernel, order(diff({**desired, **before}, before, kernel.state).values(), KINDS))
+    if not before:
+        kernel.close()
+
+    assert kernel.state == before
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds())
+def test_what_is_as_desired_is_left_alone(world):
+    """A change says what differs; what does not differ and stands on nothing that goes has none."""
+    applied, kernel, desired = world
+    changes = diff(applied, desired, kernel.state)
+
+    assert {ref for ref, change in changes.items() if change.action == CREATE} == desired.keys() - kernel.state.keys()
+    assert {ref for ref, change in changes.items() if change.action == DELETE} == kernel.state.keys() - desired.keys()
+    assert all(change.fields() or change.action == CREATE for change in changes.values() if change.action == UPDATE)
+    assert all(
+        change.fields() or change.reason.startswith("stands on") for change in changes.values() if change.action == REPLACE
+    )
