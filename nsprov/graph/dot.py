@@ -26,7 +26,10 @@ def dot(topology: Topology) -> str:
     lines = [f"graph {_quoted(shown.title)} {{", _HEAD]
     for index, (host, boxes) in enumerate(hosts.items()):
         if len(hosts) > 1:
-            lines += [f"  subgraph cluster_{index} {{", f'    graph [label=<{_text(host)}>, color="#8c959f", style="rounded,dashed"]']
+            lines += [
+                f"  subgraph cluster_{index} {{",
+                f'    graph [label=<{_text(host)}>, color="#8c959f", style="rounded,dashed"]',
+            ]
         lines += [f"    {_box(box)}" for box in boxes]
         if len(hosts) > 1:
             lines.append("  }")
@@ -45,15 +48,15 @@ def _row(port: Port) -> str:
     """Write an interface: its name, or a bridge's name and ports, beside its addresses."""
     fill = "" if port.members is None else f' bgcolor="{_INNER_FILL}"'
     members = f" [{' '.join(map(_text, port.members))}]" if port.members else ""
+    if not port.name:
+        return f'<tr><td colspan="2">{"<br/>".join(map(_text, port.addresses))}</td></tr>'
     addresses = "<br/>".join(map(_text, port.addresses)) or " "
     return f'<tr><td{fill} align="left">{_text(port.name)}{members}</td><td align="left">{addresses}</td></tr>'
 
 
 def _wire(wire: Wire) -> str:
     ends = [_quoted(key) for key in wire.boxes]
-    labels = [
-        f"{label}=<{_text(name)}>" for label, name in zip(("taillabel", "headlabel"), wire.ports, strict=True) if name
-    ]
+    labels = [f"{label}=<{_text(name)}>" for label, name in zip(("taillabel", "headlabel"), wire.ports, strict=True) if name]
     return f"{' -- '.join(ends)} [{', '.join(labels)}]"
 
 

@@ -87,7 +87,9 @@ def layout(picture: Picture, sizes: Sizes, gutter: float) -> Part:
 
 def _framed(title: str, part: Part) -> Part:
     width, height = part.width + 2 * _FRAME_PAD, part.height + _FRAME_PAD + _FRAME_HEAD
-    return replace(part.moved(_FRAME_PAD, _FRAME_HEAD), width=width, height=height, frames=[(title, Place(0, 0, width, height))])
+    return replace(
+        part.moved(_FRAME_PAD, _FRAME_HEAD), width=width, height=height, frames=[(title, Place(0, 0, width, height))]
+    )
 
 
 def _component(keys: Sequence[str], near: Mapping[str, Sequence[str]], bridges: set[str], sizes: Sizes, gutter: float) -> Part:

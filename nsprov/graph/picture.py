@@ -18,7 +18,7 @@ NODE, BRIDGE, HOST = "node", "bridge", "host"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Port:
-    """An interface in a box, or a bridge inside a node, which has `members`."""
+    """An interface in a box, the box itself if it has no name, or a bridge inside a node, which has `members`."""
 
     name: str
     addresses: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ def picture(topology: Topology) -> Picture:
     """Give what there is to draw."""
     boxes: dict[str, Box] = {}
     for bridge in topology.bridges.values():
-        own = (Port(name=bridge.name, addresses=bridge.addresses),) if bridge.addresses else ()
+        own = (Port(name="", addresses=bridge.addresses),) if bridge.addresses else ()
         box = Box(key=f"{BRIDGE}/{bridge.name}", role=BRIDGE, host=bridge.host, title=bridge.name, ports=own)
         boxes[box.key] = box
     for box in _hosts(topology):

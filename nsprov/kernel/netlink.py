@@ -200,7 +200,7 @@ class Netlink:
             self.send([Request(node, rtnl.delete_group(group), ref, absent_is_fine=True)])
         self._indexes.clear()
 
-    def index(self, node: str, name: str) -> int:
+    def ifindex(self, node: str, name: str) -> int:
         """Give the index of a node's link; OSError (ENODEV) if there is none of that name."""
         key = (node, name)
         if key not in self._indexes:

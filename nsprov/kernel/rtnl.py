@@ -79,7 +79,7 @@ class VethEnd:
 class Link(NamedTuple):
     """A link as the kernel tells it; `peer` and `peer_netns` are IFLA_LINK and IFLA_LINK_NETNSID."""
 
-    index: int
+    ifindex: int
     name: str
     up: bool
     mtu: int
@@ -96,7 +96,7 @@ class Link(NamedTuple):
 class Address(NamedTuple):
     """An address as the kernel tells it, `address` with its prefix length."""
 
-    index: int
+    ifindex: int
     address: str
     nodad: bool
     proto: int
@@ -111,7 +111,7 @@ class Route(NamedTuple):
     type: str
     proto: int
     via: str | None
-    index: int | None
+    ifindex: int | None
     source: str | None
     nexthops: tuple[tuple[str | None, int, int], ...]
 
@@ -263,8 +263,8 @@ def _next(route: Route) -> bytes:
         parts.append(attribute(7, _packed(route.source)[1]))
     if route.via:
         parts.append(attribute(5, _packed(route.via)[1]))
-    if route.index is not None:
-        parts.append(_u32(4, route.index))
+    if route.ifindex is not None:
+        parts.append(_u32(4, route.ifindex))
     if route.nexthops:
         parts.append(attribute(9, b"".join(_hop(*hop) for hop in route.nexthops)))
     return b"".join(parts)
@@ -335,7 +335,7 @@ def parse_link(data: bytes, start: int, end: int) -> Link:
     stp = kind == "bridge" and 2 in info and bool(_number(data, attributes(data, *info[2]).get(5)))
     mac = found.get(1)
     return Link(
-        index=index,
+        ifindex=index,
         name=_string(data, found.get(3)),
         up=bool(flags & IFF_UP),
         mtu=_number(data, found.get(4)),
@@ -384,7 +384,7 @@ def parse_route(data: bytes, start: int, end: int) -> Route | None:
         type=name,
         proto=proto,
         via=_gateway(data, found, family),
-        index=_number(data, found[4]) if 4 in found and name == "unicast" else None,
+        ifindex=_number(data, found[4]) if 4 in found and name == "unicast" else None,
         source=socket.inet_ntop(family, data[slice(*found[7])]) if 7 in found else None,
         nexthops=tuple(_hops(data, *found[9], family)) if 9 in found else (),
     )

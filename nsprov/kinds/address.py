@@ -63,9 +63,9 @@ def observe(kernel: Kernel, known: Mapping[Ref, Address]) -> Iterable[Address]:
     for node in (HOST, *kernel.namespaces.names):
         dump = kernel.seen.dump(node)
         # On the host, other labs' addresses have the same number: only links with this lab's mark count.
-        ours = {link.index: link.name for link in dump.links if node or kernel.marked(link)}
+        ours = {link.ifindex: link.name for link in dump.links if node or kernel.marked(link)}
         for found in dump.addresses:
-            dev = ours.get(found.index)
+            dev = ours.get(found.ifindex)
             if dev and (found.proto == PROTO or (node, dev, found.address) in wanted):
                 nodad = found.nodad if ":" in found.address else None
                 yield Address(node=node, dev=dev, address=found.address, nodad=nodad)
@@ -76,8 +76,8 @@ def obstacles(kernel: Kernel, wants: Sequence[Address]) -> Mapping[Ref, str]:
     if not any(want.node == HOST for want in wants):
         return {}
     dump = kernel.seen.dump(HOST)
-    names = {link.index: link.name for link in dump.links if not kernel.marked(link)}
-    theirs = [(names[a.index], ipaddress.ip_interface(a.address).network) for a in dump.addresses if a.index in names]
+    names = {link.ifindex: link.name for link in dump.links if not kernel.marked(link)}
+    theirs = [(names[a.ifindex], ipaddress.ip_interface(a.address).network) for a in dump.addresses if a.ifindex in names]
     found = {}
     for want in wants:
         network = ipaddress.ip_interface(want.address).network
@@ -107,6 +107,6 @@ def delete(kernel: Kernel, haves: Sequence[Address]) -> None:
 
 
 def _request(kernel: Kernel, operation: int, want: Address) -> Request:
-    index = kernel.netlink.index(want.node, want.dev)
+    index = kernel.netlink.ifindex(want.node, want.dev)
     message = address_message(operation, index, want.address, nodad=bool(want.nodad))
     return Request(want.node, message, want.ref(), absent_is_fine=operation == RTM_DELADDR)

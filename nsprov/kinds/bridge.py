@@ -92,7 +92,7 @@ def _difference(kernel: Kernel, before: Bridge, after: Bridge) -> Message:
         stp=after.stp if after.stp != before.stp else None,
         up=after.state == "up" if after.state != before.state else None,
     )
-    return set_link(kernel.netlink.index(after.node, after.name), settings)
+    return set_link(kernel.netlink.ifindex(after.node, after.name), settings)
 
 
 def delete(kernel: Kernel, haves: Sequence[Bridge]) -> None:

@@ -52,7 +52,7 @@ SCHEMA = Neighbour
 def observe(kernel: Kernel, known: Mapping[Ref, Neighbour]) -> Iterable[Neighbour]:
     """Give the known entries that are there and permanent."""
     for node in sorted({neighbour.node for neighbour in known.values()}):
-        names = {link.index: link.name for link in kernel.seen.dump(node).links}
+        names = {link.ifindex: link.name for link in kernel.seen.dump(node).links}
         for found in kernel.rare_dump(node, rare.get_neighbours(), rare.parse_neighbour):
             dev = names.get(int(str(found["index"])), "?")
             neighbour = Neighbour(node=node, dev=dev, address=str(found["address"]), lladdr=str(found["lladdr"]))
@@ -82,6 +82,6 @@ def delete(kernel: Kernel, haves: Sequence[Neighbour]) -> None:
 
 
 def _request(kernel: Kernel, want: Neighbour, *, add: bool) -> Request:
-    index = kernel.netlink.index(want.node, want.dev)
+    index = kernel.netlink.ifindex(want.node, want.dev)
     message = rare.neighbour_message(index, want.address, want.lladdr, add=add)
     return Request(want.node, message, want.ref(), absent_is_fine=not add)

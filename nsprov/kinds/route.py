@@ -82,7 +82,7 @@ def observe(kernel: Kernel, known: Mapping[Ref, Route]) -> Iterable[Route]:
     """Give the routes that are known, and those with our protocol number."""
     for node in kernel.namespaces.names:
         dump = kernel.seen.dump(node)
-        names = {link.index: link.name for link in dump.links}
+        names = {link.ifindex: link.name for link in dump.links}
         for found in dump.routes:
             route = _observed(node, found, names)
             if found.proto == rtnl.PROTO or route.ref() in known:
@@ -97,7 +97,7 @@ def _observed(node: str, found: rtnl.Route, names: Mapping[int, str]) -> Route:
         metric=found.metric,
         type=found.type,
         via=found.via or "",
-        dev=names.get(found.index, "?") if found.index is not None else "",
+        dev=names.get(found.ifindex, "?") if found.ifindex is not None else "",
         source=found.source or "",
         nexthops=tuple(sorted((via or "", names.get(index, "?"), weight) for via, index, weight in found.nexthops)),
     )
@@ -127,7 +127,7 @@ def delete(kernel: Kernel, haves: Sequence[Route]) -> None:
 
 def _request(kernel: Kernel, operation: int, want: Route) -> Request:
     def index(dev: str) -> int:
-        return kernel.netlink.index(want.node, dev)
+        return kernel.netlink.ifindex(want.node, dev)
 
     deleting = operation == rtnl.RTM_DELROUTE
     route = rtnl.Route(
@@ -137,7 +137,7 @@ def _request(kernel: Kernel, operation: int, want: Route) -> Request:
         type=want.type,
         proto=rtnl.PROTO,
         via=want.via or None,
-        index=index(want.dev) if want.dev and not deleting else None,
+        ifindex=index(want.dev) if want.dev and not deleting else None,
         source=want.source or None,
         nexthops=() if deleting else tuple((via or None, index(dev), weight) for via, dev, weight in want.nexthops),
     )

@@ -131,7 +131,7 @@ def _complete(kernel: Kernel, want: Veth, ends: dict[bool, tuple[str, Link]]) ->
         if end.peer in ends or other is None:
             continue
         link = kernel.seen.links(end.node).get(end.ifname)
-        if link and link.kind == NAME and (link.index, link.peer) == (other[1].peer, other[1].index):
+        if link and link.kind == NAME and (link.ifindex, link.peer) == (other[1].peer, other[1].ifindex):
             ends[end.peer] = (end.node, link)
 
 
@@ -163,7 +163,7 @@ def _observed(kernel: Kernel, ref: Ref, want: Veth | None, ends: dict[bool, tupl
 def _master(kernel: Kernel, node: str, link: Link) -> str:
     if not link.master:
         return ""
-    return next((other.name for other in kernel.seen.dump(node).links if other.index == link.master), "?")
+    return next((other.name for other in kernel.seen.dump(node).links if other.ifindex == link.master), "?")
 
 
 def obstacles(kernel: Kernel, wants: Sequence[Veth]) -> Mapping[Ref, str]:
@@ -182,14 +182,14 @@ def create(kernel: Kernel, wants: Sequence[Veth]) -> None:
     )
     for want in wants:
         if want.peer_altname:
-            index = kernel.netlink.index(want.peer_node, want.peer_ifname)
+            index = kernel.netlink.ifindex(want.peer_node, want.peer_ifname)
             kernel.netlink.send([Request(want.peer_node, add_altname(index, want.peer_altname), want.ref())])
 
 
 def _new(kernel: Kernel, want: Veth, pins: Mapping[str, int]) -> Message:
     """Put the host's end first: only the first end of the request can be given a master and be up."""
     first, second = sorted(_ends(want), key=lambda end: end.node != HOST)
-    master = kernel.netlink.index(first.node, first.master) if first.master else None
+    master = kernel.netlink.ifindex(first.node, first.master) if first.master else None
     up = first.state == "up" and first.node == HOST
     return new_veth(
         VethEnd(first.ifname, first.mac, first.mtu, master, up, pins.get(first.node)),
@@ -203,7 +203,7 @@ def _settings(kernel: Kernel, want: Veth, end: _End) -> LinkSettings:
     return LinkSettings(
         name=end.ifname,
         alias=kernel.mark(want.ref(), peer=end.peer),
-        master=kernel.netlink.index(end.node, end.master) if end.master and not created else None,
+        master=kernel.netlink.ifindex(end.node, end.master) if end.master and not created else None,
         up=end.state == "up" and not created or None,
         no_link_local=bool(end.master),
     )
@@ -216,10 +216,10 @@ def update(kernel: Kernel, pairs: Sequence[tuple[Veth, Veth]]) -> None:
 
 def _differences(kernel: Kernel, before: Veth, after: Veth) -> Iterator[Request]:
     for old, new in zip(_ends(before), _ends(after)):
-        index = kernel.netlink.index(new.node, new.ifname)
+        index = kernel.netlink.ifindex(new.node, new.ifname)
         master = None
         if new.master is not None and new.master != old.master:
-            master = kernel.netlink.index(new.node, new.master) if new.master else 0
+            master = kernel.netlink.ifindex(new.node, new.master) if new.master else 0
         settings = LinkSettings(
             mac=new.mac if new.mac != old.mac else None,
             mtu=new.mtu if new.mtu != old.mtu else None,

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from paramiko import Channel
 
@@ -56,6 +56,14 @@ class ChannelWire:
         """Tell whether nothing can come any more."""
         waiting = any(self._held) or self._channel.recv_ready() or self._channel.recv_stderr_ready()
         return not waiting and bool(self._closed or self._channel.closed or self._channel.eof_received)
+
+    def descriptors(self) -> Sequence[int]:
+        """Give the one descriptor that becomes readable when something comes, or the end."""
+        return (self._descriptor,)
+
+    def closed(self) -> Sequence[int]:
+        """Give nothing: the descriptor lives as long as the channel."""
+        return ()
 
     def end_input(self) -> None:
         """Close its stdin and nothing else."""

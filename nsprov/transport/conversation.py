@@ -6,11 +6,10 @@ it sends the agent when the host does not have it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
-import threading
+import select
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +18,7 @@ from nsprov.errors import Diagnostic, Unreachable
 from nsprov.transport import boot, failures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nsprov.transport import Host
 
@@ -43,6 +42,12 @@ class Wire(Protocol):
 
     def ended(self) -> bool:
         """Tell whether nothing can come any more."""
+
+    def descriptors(self) -> Sequence[int]:
+        """Give the descriptors that become readable when something comes."""
+
+    def closed(self) -> Sequence[int]:
+        """Give those of them that have ended since the last call, once each."""
 
     def end_input(self) -> None:
         """Close its stdin and nothing else."""
@@ -94,21 +99,30 @@ class WireSession:
 
     def relay(self, source: int, out: int, err: int) -> int:
         """Join the command that the agent has become to three descriptors of ours; give its exit code, 255 if it has none."""
-        os.write(out, b"".join([*(line + b"\n" for line in self._lines), *self._chunks]))
-        threading.Thread(target=self._feed, args=(source,), daemon=True).start()
+        _write_all(out, b"".join([*(line + b"\n" for line in self._lines), *self._chunks]))
+        poll = select.poll()
+        for descriptor in (source, *self.wire.descriptors()):
+            poll.register(descriptor, select.POLLIN)
         while not self.wire.ended():
-            for stream, data in zip((out, err), self.wire.read(None)):
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(stream, view) :]
+            if any(descriptor == source for descriptor, _ in poll.poll()) and not self._feed(os.read(source, 1 << 16)):
+                poll.unregister(source)
+            for stream, data in zip((out, err), self.wire.read(0), strict=True):
+                _write_all(stream, data)
+            for descriptor in self.wire.closed():
+                poll.unregister(descriptor)
         code = self.wire.close()
         return 255 if code is None else code
 
-    def _feed(self, source: int) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the command has gone: there is nobody to feed
-            while data := os.read(source, 1 << 16):
+    def _feed(self, data: bytes) -> bool:
+        """Pass input on, or its end; tell whether there may be more."""
+        try:
+            if data:
                 self.wire.write(data)
-            self.wire.end_input()
+            else:
+                self.wire.end_input()
+        except BrokenPipeError:
+            return False  # the command does not read any more; what it says is still of interest
+        return bool(data)
 
     def lost(self, summary: str, detail: str = "") -> Unreachable:
         """Make the error that says why the conversation cannot go on."""
@@ -131,6 +145,12 @@ class WireSession:
     def errors(self) -> bytes:
         """Give the end of what came on stderr."""
         return self._errors
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def open_session(host: Host, start: Callable[[str], Wire], archive: Archive) -> WireSession:

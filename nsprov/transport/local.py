@@ -18,7 +18,7 @@ from nsprov.errors import Diagnostic, Unreachable
 from nsprov.transport import conversation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nsprov.transport import Host, Session
 
@@ -128,6 +128,7 @@ class PipeWire:
         os.set_blocking(self._stdin.fileno(), False)
         self._open = {self._stdout.fileno(): 0, self._stderr.fileno(): 1}
         self._held = [bytearray(), bytearray()]
+        self._ended: list[int] = []
 
     def read(self, timeout: float | None) -> tuple[bytes, bytes]:
         """Wait for what comes next on stdout and stderr; both empty at the timeout or the end."""
@@ -147,6 +148,15 @@ class PipeWire:
     def ended(self) -> bool:
         """Tell whether nothing can come any more."""
         return not self._open and not any(self._held)
+
+    def descriptors(self) -> Sequence[int]:
+        """Give stdout and stderr."""
+        return tuple(self._open)
+
+    def closed(self) -> Sequence[int]:
+        """Give those that have ended since the last call, once each."""
+        ended, self._ended = self._ended, []
+        return ended
 
     def end_input(self) -> None:
         """Close its stdin and nothing else."""
@@ -184,4 +194,5 @@ class PipeWire:
             self._held[self._open[descriptor]] += data
             if not data:
                 del self._open[descriptor]
+                self._ended.append(descriptor)
         return ready
