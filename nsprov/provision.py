@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from nsprov.plan.resource import Ref, Resource
+    from nsprov.transport import Session
 
     State = Mapping[Ref, Resource]
     Progress = Callable[[str, str, int, int], None]
@@ -33,12 +34,16 @@ FORKS = 32
 
 @dataclass(frozen=True)
 class Options:
-    """How a run goes about it. `detail` asks for every change even where there are very many."""
+    """How a run goes about it.
+
+    `detail` asks for every change even where there are very many; `early` is what `start_early` gave.
+    """
 
     transport: transport.Options = field(default_factory=transport.Options)
     forks: int = FORKS
     detail: bool = False
     fingerprint: bool = False
+    early: Session | None = None
     progress: Progress = lambda _host, _step, _done, _total: None
 
 
@@ -58,6 +63,18 @@ class Outcome:
     def changed(self) -> bool:
         """Tell whether there is anything to change, or was."""
         return any(self.counts.values())
+
+
+def start_early(lab: str) -> transport.Session | None:
+    """Start the local agent before its work is known: it starts up, and looks at a lab of that name, while we read the file.
+
+    It changes nothing, and only root has one. Whether the guess was right is for the agent to find out.
+    """
+    if os.geteuid() != 0:
+        return None
+    session = transport.local_agent()
+    session.send({"verb": "expect", "lab": lab})
+    return session
 
 
 class Fleet:
@@ -81,7 +98,8 @@ class Fleet:
 
     def _open(self, host: transport.Host) -> None:
         began = time.monotonic()
-        session = transport.connect(host, self._options.transport)
+        early = self._options.early
+        session = early if early and host.connection == "local" else transport.connect(host, self._options.transport)
         self.sessions[host.name] = session
         hello = session.receive() or {}
         if hello.get("version") != protocol.VERSION:
@@ -157,9 +175,11 @@ class Fleet:
         return any(outcome.error for outcome in self.outcomes.values())
 
     def close(self) -> None:
-        """End every session."""
+        """End every session, and the early one if nobody had a use for it."""
         for session in self.sessions.values():
             session.close()
+        if self._options.early and self._options.early not in self.sessions.values():
+            self._options.early.close()
 
 
 def _raised(message: Mapping[str, Any], host: str) -> NsprovError:

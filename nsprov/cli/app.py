@@ -85,7 +85,7 @@ def main(
     os.environ["NSPROV_COLOR"] = color
 
 
-def _converge(given: Given, target: Target, *, act: bool, expected: dict[str, Plan] | None = None, save: bool = False) -> int:
+def _converge(given: Given, target: Target, *, act: bool, expected: dict[str, Plan] | None = None) -> int:
     """Run, show, and give the exit code of the worst host."""
     began = time.monotonic()
     with Progress(given) as progress:
@@ -93,7 +93,7 @@ def _converge(given: Given, target: Target, *, act: bool, expected: dict[str, Pl
             target.lab,
             target.states,
             target.hosts,
-            given.run_options(fingerprint=save, progress=progress),
+            given.run_options(progress=progress, early=target.early),
             act=act,
             expected=expected,
         )
@@ -102,8 +102,6 @@ def _converge(given: Given, target: Target, *, act: bool, expected: dict[str, Pl
     if given.timing:
         views.show_timing(time.monotonic() - began, outcomes)
     code = _report(target.lab, outcomes, returned=act and not going)
-    if save and not code:
-        return 0
     if views.show_held(outcomes) and not code:
         return Difference.exit_code
     return code
@@ -129,7 +127,7 @@ def up(given: Given) -> int:
     path = options.find_topology(given.topology)
     saved = _saved_plan(path)
     if saved is None:
-        return _converge(given, options.load_target(given), act=True)
+        return _converge(given, options.load_target_early(given), act=True)
     states = {host: load_state(row["desired"], SCHEMAS) for host, row in saved["hosts"].items()}
     plans = {host: load_plan(row["plan"], SCHEMAS) for host, row in saved["hosts"].items()}
     inventory = options.load_inventory(given)
@@ -158,7 +156,7 @@ def plan(
     detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 10 when changes are pending.")] = False,
 ) -> int:
     """Show what `up` would do, and why; change nothing."""
-    target = options.load_target(given)
+    target = options.load_target_early(given)
     return _compare(given, target, out=out, detailed=detailed_exitcode)
 
 
@@ -166,12 +164,12 @@ def plan(
 @options.shared()
 def diff(given: Given) -> int:
     """Show how the host differs from the file; exit 10 if it does."""
-    return _compare(given, options.load_target(given), detailed=True)
+    return _compare(given, options.load_target_early(given), detailed=True)
 
 
 def _compare(given: Given, target: Target, *, out: str | None = None, detailed: bool = False) -> int:
     outcomes = provision.converge(
-        target.lab, target.states, target.hosts, given.run_options(fingerprint=out is not None), act=False
+        target.lab, target.states, target.hosts, given.run_options(fingerprint=out is not None, early=target.early), act=False
     )
     views.show_outcomes(target.lab, outcomes, given.output, acted=False, going=False, verbose=given.verbose)
     code = _report(target.lab, outcomes, returned=False)

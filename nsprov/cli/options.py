@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass, fields, replace
 from enum import Enum
@@ -77,7 +78,13 @@ class Given:
     ask_become: AskBecomeOption = False
     lab: LabOption = None
 
-    def run_options(self, *, fingerprint: bool = False, progress: provision.Progress | None = None) -> provision.Options:
+    def run_options(
+        self,
+        *,
+        fingerprint: bool = False,
+        progress: provision.Progress | None = None,
+        early: transport.Session | None = None,
+    ) -> provision.Options:
         """Give the options of a run."""
         checking: Any = self.host_keys.value if self.host_keys else None
         detail = self.verbose or self.output is not Output.TEXT or fingerprint
@@ -86,18 +93,20 @@ class Given:
             forks=self.forks,
             detail=detail,
             fingerprint=fingerprint,
+            early=early,
             **({"progress": progress} if progress and not self.quiet else {}),
         )
 
 
 @dataclass(frozen=True)
 class Target:
-    """A lab with what must hold on each of its hosts."""
+    """A lab with what must hold on each of its hosts; `early` is an agent that was started meanwhile."""
 
     lab: str
     path: str
     states: Mapping[str, Mapping[Ref, Resource]]
     hosts: Sequence[Host]
+    early: transport.Session | None = None
 
 
 def shared(topology: Any = TopologyArgument) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -203,6 +212,31 @@ def load_target(given: Given, loaded: Topology | None = None) -> Target:
     states = resolve(found) or {"localhost": {}}
     inventory = load_inventory(given)
     return Target(found.name, found.path, states, with_password([inventory.host(name) for name in states], given))
+
+
+def load_target_early(given: Given) -> Target:
+    """Do as `load_target`, with the local agent at work on the lab's probable name from the start."""
+    path = find_topology(given.topology)
+    early = provision.start_early(_probable_lab(path))
+    try:
+        return replace(load_target(given), early=early)
+    except BaseException:
+        if early is not None:
+            early.close()
+        raise
+
+
+_NAME = re.compile(rb"^name:[ \t]*[\"']?([a-z][a-z0-9-]*)", re.MULTILINE)
+
+
+def _probable_lab(path: str) -> str:
+    """Guess the lab's name without reading the file as YAML; a wrong guess costs nothing but the guess."""
+    try:
+        with open(path, "rb") as file:
+            found = _NAME.search(file.read(1 << 16))
+    except OSError:
+        found = None
+    return found[1].decode() if found else os.path.basename(path).partition(".")[0]
 
 
 def load_inventory(given: Given) -> Inventory:

@@ -92,17 +92,18 @@ class Files:
         """Tell whether there is anything at /etc/netns/NAME."""
         return os.path.lexists(f"{ETC_NETNS}/{netns}")
 
-    def etc_entries(self, netns: str) -> dict[str, str]:
-        """Give what `link_etc` was told, as far as it still holds."""
-        directory = f"{self._lab.etc}/{netns}"
+    def etc_entries(self, netns: str) -> frozenset[str]:
+        """Give the names in /etc/netns/NAME, if that is ours; where the links in it lead is nobody's to change."""
         if not self.etc_is_ours(netns):
-            return {}
+            return frozenset()
         try:
-            links = {name: os.readlink(f"{directory}/{name}") for name in os.listdir(directory)}
+            return frozenset(os.listdir(f"{self._lab.etc}/{netns}"))
         except OSError:
-            return {}
-        prefix = f"{self._lab.files}/"
-        return {name: link[len(prefix) :] for name, link in links.items() if link.startswith(prefix)}
+            return frozenset()
+
+    def etc_source(self, netns: str, name: str) -> str:
+        """Give the lab's file that an entry leads to."""
+        return os.readlink(f"{self._lab.etc}/{netns}/{name}").removeprefix(f"{self._lab.files}/")
 
     def read_sysctl(self, node: str, key: str) -> str | None:
         """Read a sysctl as seen in a node; `None` if that kernel has none of that name."""

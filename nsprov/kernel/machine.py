@@ -57,7 +57,9 @@ class Kernel:
         return Ref.parse(text.partition(PEER)[0]), text.endswith(PEER)
 
     def pinned(self, kind: str) -> set[str]:
-        """Give the nodes that have a pin of a type other than net."""
+        """Give the nodes that have a pin of a type other than net, where no record says which should."""
+        if not self.seen.thorough:
+            return set()
         try:
             nodes = os.listdir(self.lab.pins)
         except FileNotFoundError:
@@ -127,9 +129,12 @@ class Snapshot:
         self._kernel = kernel
         self._dumps: dict[str, Dump] = {}
         self._interests: dict[str, Interest] = {}
+        self.thorough = True
+        """Whether to look for all that bears the lab's mark, and not only for what is known."""
 
     def focus(self, known: Iterable[Resource]) -> None:
         """Read of each node only what these resources are about; without a focus, everything."""
+        self.thorough = False
         watched: dict[str, tuple[set[str], set[int], set[int]]] = {}
         for one in known:
             for node, what, value in one.watches():

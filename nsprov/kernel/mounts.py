@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nsprov.kernel.namespaces import Namespaces
 
 CGROUPS = "/sys/fs/cgroup"
+_CHUNK = 256
 _PSEUDO = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 
 SHARED = "@lab/"
@@ -73,15 +74,29 @@ class Mounts:
         self._namespaces.unpin(node, "mnt")
         shutil.rmtree(f"{self._lab.overlays}/{node}", ignore_errors=True)
 
-    def bound(self, node: str, binds: Mapping[str, str]) -> dict[str, str] | None:
-        """Tell which of `binds` hold in a node's mount namespace; `None` if it is not pinned."""
-        pin = self._namespaces.open(node, "mnt")
-        if pin is None:
-            return None
-        sources = {target: _identity(f"{self._lab.files}/{source}") for target, source in binds.items()}
-        with self._namespaces.inside("mnt", pin):
-            os.close(pin)
-            return {t: source for t, source in binds.items() if sources[t] and _identity(t) == sources[t]}
+    def bound(self, nodes: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+        """Tell which binds hold in the mount namespaces of nodes; a node without one is left out."""
+        found: dict[str, dict[str, str]] = {}
+        names = list(nodes)
+        for start in range(0, len(names), _CHUNK):
+            found.update(self._bound({node: nodes[node] for node in names[start : start + _CHUNK]}))
+        return found
+
+    def _bound(self, nodes: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+        """Open the pins and identify the sources here, then go from namespace to namespace and home once."""
+        pins = {node: fd for node in nodes if (fd := self._namespaces.open(node, "mnt")) is not None}
+        names = {source for node in pins for source in nodes[node].values()}
+        sources = {source: _identity(f"{self._lab.files}/{source}") for source in names}
+        found: dict[str, dict[str, str]] = {}
+        with contextlib.ExitStack() as stack:
+            for fd in pins.values():
+                stack.callback(os.close, fd)
+            stack.enter_context(self._namespaces.inside("mnt"))
+            for node, fd in pins.items():
+                libc.setns(fd, libc.CLONE_NEWNS)
+                held = nodes[node].items()
+                found[node] = {t: s for t, s in held if sources[s] is not None and _identity(t) == sources[s]}
+        return found
 
     def _create_pinned(self, node: str, binds: Mapping[str, str], template: int, cpus: Sequence[int]) -> None:
         """Make a mount namespace and pin it; on EINVAL again on each CPU.

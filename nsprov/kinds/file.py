@@ -55,8 +55,9 @@ SCHEMA = File
 
 
 def observe(kernel: Kernel, known: Mapping[Ref, File]) -> Iterable[File]:
-    """Give all files below the lab's directory."""
-    for name in kernel.files.names():
+    """Give the known files, and without a record all below the lab's directory."""
+    names = (resource.source() for resource in known.values())
+    for name in kernel.files.names() if kernel.seen.thorough else names:
         read = kernel.files.read(name)
         if read:
             owner, _, path = name.partition("/")

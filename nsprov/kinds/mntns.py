@@ -59,10 +59,8 @@ SCHEMA = Mntns
 def observe(kernel: Kernel, known: Mapping[Ref, Mntns]) -> Iterable[Mntns]:
     """Give the pinned mount namespaces of this lab, with those of the known binds that hold."""
     expected = {resource.node: dict(resource.binds) for resource in known.values()}
-    for node in sorted(expected.keys() | kernel.pinned("mnt")):
-        bound = kernel.mounts.bound(node, expected.get(node, {}))
-        if bound is not None:
-            yield Mntns(node=node, binds=tuple(sorted(bound.items())))
+    for node, binds in kernel.mounts.bound({**dict.fromkeys(kernel.pinned("mnt"), {}), **expected}).items():
+        yield Mntns(node=node, binds=tuple(sorted(binds.items())))
 
 
 def obstacles(kernel: Kernel, wants: Sequence[Mntns]) -> Mapping[Ref, str]:

@@ -59,8 +59,17 @@ def observe(kernel: Kernel, known: Mapping[Ref, Netns]) -> Iterable[Netns]:
         loopback = kernel.seen.links(node).get("lo")
         if loopback is None or kernel.marked(loopback) is None:
             continue
-        etc = tuple(sorted(kernel.files.etc_entries(name).items()))
+        etc = _etc(kernel, name, None if kernel.seen.thorough else known.get(Ref(NAME, node)))
         yield Netns(node=node, name=name, lo="up" if loopback.up else "down", etc=etc)
+
+
+def _etc(kernel: Kernel, name: str, recorded: Netns | None) -> tuple[tuple[str, str], ...]:
+    """Give the entries of /etc/netns/NAME; where they lead is as recorded, for the links are in our own directory."""
+    entries = kernel.files.etc_entries(name)
+    if recorded is None:
+        return tuple(sorted((entry, kernel.files.etc_source(name, entry)) for entry in entries))
+    sources = dict(recorded.etc)
+    return tuple(sorted((entry, sources.get(entry, "?")) for entry in entries))
 
 
 def obstacles(kernel: Kernel, wants: Sequence[Netns]) -> Mapping[Ref, str]:

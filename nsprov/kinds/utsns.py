@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from nsprov.kernel import libc
 from nsprov.plan.resource import IDENTITY, LAB_TOKEN, Ref, Resource
 
 if TYPE_CHECKING:
@@ -47,13 +48,14 @@ SCHEMA = Utsns
 
 def observe(kernel: Kernel, known: Mapping[Ref, Utsns]) -> Iterable[Utsns]:
     """Give the pinned UTS namespaces of this lab with their hostnames."""
-    for node in sorted({resource.node for resource in known.values()} | kernel.pinned("uts")):
-        fd = kernel.namespaces.open(node, "uts")
-        if fd is None:
-            continue
-        with kernel.namespaces.inside("uts", fd):
-            os.close(fd)
-            yield Utsns(node=node, hostname=os.uname().nodename)
+    nodes = sorted({resource.node for resource in known.values()} | kernel.pinned("uts"))
+    with kernel.namespaces.inside("uts"):
+        for node in nodes:
+            fd = kernel.namespaces.open(node, "uts")
+            if fd is not None:
+                libc.setns(fd, libc.CLONE_NEWUTS)
+                os.close(fd)
+                yield Utsns(node=node, hostname=os.uname().nodename)
 
 
 def obstacles(kernel: Kernel, wants: Sequence[Utsns]) -> Mapping[Ref, str]:

@@ -114,3 +114,10 @@ def connect(host: Host, options: Options) -> Session:
     from nsprov.transport import ssh  # noqa: PLC0415 - for start-up time: paramiko takes 130 ms
 
     return ssh.connect(host, options)
+
+
+def local_agent() -> Session:
+    """Start an agent on this host as root."""
+    from nsprov.transport import local  # noqa: PLC0415 - for start-up time
+
+    return local.ForkSession("localhost")

@@ -188,7 +188,7 @@ class FakeKernel:
             if isinstance(thing, Link) and node in dict(thing.ends()):
                 self.delete(thing)
             elif isinstance(thing, Way) and thing.node == node:
-                del self.state[thing.ref()]
+                self.state.pop(thing.ref(), None)
 
     def _link_gone(self, link):
         for thing in list(self.state.values()):
