@@ -85,11 +85,12 @@ class Agent:
     def _prepare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Look and plan; with `act`, take the lab's lock first and keep it until the controller goes."""
         name = _name(request)
-        desired = load_state(request["desired"], SCHEMAS)
         if request.get("act"):
             self._stack.enter_context(lab.Lab(name).locked(str(request.get("holder", "nsprov"))))
-        self._run = run = Run(name, desired)
-        if not run.take_over(self._early, request["desired"]):
+        if self._early is not None and self._early.still_holds(name, request["desired"]):
+            self._run = run = self._early
+        else:
+            self._run = run = Run(name, load_state(request["desired"], SCHEMAS))
             run.look()
         plan = run.plan(with_fingerprint=bool(request.get("fingerprint")))
         if "expected" in request:

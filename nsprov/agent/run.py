@@ -52,15 +52,11 @@ class Run:
         self.applied = load_state([*_rows(self._journal), *_rows(self._manifest)], SCHEMAS)
         return bool(self._manifest)
 
-    def take_over(self, early: Run | None, rows: list[list[object]]) -> bool:
-        """Use what another run has seen a moment ago, if its lab is as recorded, and the same as asked for now."""
-        if early is None or early.kernel.lab.name != self.kernel.lab.name or _rows(early._manifest) != rows:
+    def still_holds(self, lab: str, rows: list[list[object]]) -> bool:
+        """Tell whether what was seen of `lab` without its lock is good with it, and `rows` are what was looked for."""
+        if self.kernel.lab.name != lab or self._journal or _rows(self._manifest) != rows:
             return False
-        if early._journal or self.kernel.lab.read(JOURNAL) or self.kernel.lab.read(MANIFEST) != early._manifest:
-            return False
-        self.kernel, self.desired, self.applied, self.observed = early.kernel, early.desired, early.applied, early.observed
-        self.timing = early.timing
-        return True
+        return not self.kernel.lab.read(JOURNAL) and self.kernel.lab.read(MANIFEST) == self._manifest
 
     def look(self) -> None:
         """Read the record and observe what it says, and without one all that bears the lab's mark."""
@@ -105,7 +101,7 @@ class Run:
         found = {ref: why for name, want in wants.items() for ref, why in BY_NAME[name].obstacles(self.kernel, want).items()}
         if found:
             hint = "remove it, or use another name, prefix or address in the topology"
-            raise Conflict(*(Diagnostic(f'"{ref}" is in the way of another', str(ref), why, hint) for ref, why in found.items()))
+            raise Conflict(*(Diagnostic(f'something is in the way of "{ref}"', str(ref), why, hint) for ref, why in found.items()))
 
     def expect(self, plan: Plan) -> None:
         """Refuse a saved plan that is not what would be done now.

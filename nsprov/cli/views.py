@@ -23,6 +23,7 @@ _COLOURS = {"+": "32", "~": "33", "±": "35", "-": "31", "error": "31;1", "help"
 _DONE = {CREATE: "created", UPDATE: "updated", REPLACE: "replaced", DELETE: "deleted"}
 _TO_DO = {CREATE: "to create", UPDATE: "to update", REPLACE: "to replace", DELETE: "to delete"}
 _LONG = 60
+_MANY = 20
 
 
 def _coloured(stream: IO[str]) -> bool:
@@ -61,9 +62,12 @@ def dump_line(value: Mapping[str, Any]) -> None:
 
 
 def show_error(problem: NsprovError) -> None:
-    """Write every diagnostic of an error to stderr."""
-    for diagnostic in problem.diagnostics or [Diagnostic(str(problem) or type(problem).__name__)]:
+    """Write the diagnostics of an error to stderr; of very many, the first ones and how many there are."""
+    found = problem.diagnostics or [Diagnostic(str(problem) or type(problem).__name__)]
+    for diagnostic in found[:_MANY]:
         show_diagnostic(diagnostic)
+    if len(found) > _MANY:
+        note(f"... and {len(found) - _MANY} more problems; -o json gives all of them")
 
 
 def show_diagnostic(diagnostic: Diagnostic, level: str = "error") -> None:

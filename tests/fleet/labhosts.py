@@ -216,7 +216,7 @@ def _spawn(stack, base, number, cpu):
         target.write(f"{address} {host_key.with_suffix('.pub').read_text().rsplit(maxsplit=1)[0]}\n")
     flags = ["--net", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child", "--propagation", "private"]
     argv = ["taskset", "-c", str(cpu), "unshare", *flags, "/bin/sh", "-c", _INIT, "init", str(number), str(base), address]
-    enter = ["/bin/sh", "-c", 'echo $$ >"$0"; exec "$@"', str(_cgroup(stack, f"nsprov-{os.getpid()}-{name}") / "cgroup.procs")]
+    enter = ["/bin/sh", "-c", 'echo $$ >"$0"; exec "$@"', str(_cgroup(stack, f"{base.name}-{name}") / "cgroup.procs")]
     errors = (base / f"{name}.log").open("w")
     process = subprocess.Popen(enter + argv, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
     errors.close()
