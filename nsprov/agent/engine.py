@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from nsprov.agent import protocol
 from nsprov.agent.run import Run
-from nsprov.errors import Diagnostic, Difference, InputError, Interrupted, NsprovError, RollbackIncomplete, StepFailed
+from nsprov.errors import (
+    Diagnostic,
+    Difference,
+    InputError,
+    Interrupted,
+    KernelError,
+    NsprovError,
+    RollbackIncomplete,
+    StepFailed,
+)
 from nsprov.kernel import audit, lab, processes
 from nsprov.kernel.machine import Kernel
 from nsprov.kinds import SCHEMAS
@@ -22,6 +31,8 @@ from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from nsprov.plan.change import Change
 
 _LISTED = 200
 
@@ -51,16 +62,18 @@ class Agent:
         """Answer requests until the controller goes."""
         self._channel.send({"event": "hello", "version": protocol.VERSION, "uid": os.geteuid(), "pid": os.getpid()})
         with self._stack:
-            while True:
-                request = self._channel.receive()
-                if request is None:
-                    break
-                if request.get("verb") == "expect":
-                    self._expect(request)
-                else:
-                    self._channel.send(self._answer(request))
-            if self._run is not None and self._run.uncommitted:
-                self._run.rollback()
+            try:
+                self._converse()
+            finally:
+                if self._run is not None and self._run.uncommitted:
+                    self._run.rollback()
+
+    def _converse(self) -> None:
+        while (request := self._channel.receive()) is not None:
+            if request.get("verb") == "expect":
+                self._expect(request)
+            else:
+                self._channel.send(self._answer(request))
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         verb = str(request.get("verb"))
@@ -109,8 +122,7 @@ class Agent:
             raise Interrupted(Diagnostic(summary="interrupted")) from None
         left = run.verify()
         if left:
-            rows = [Diagnostic(f'"{change.ref}" is not as asked', str(change.ref), change.reason) for change in left]
-            raise Difference(*rows)
+            raise Difference(*(_not_as_asked(change) for change in left))
         return {"held": run.holders(), "timing": run.timing}
 
     def _progress(self, step: str, done: int, total: int) -> None:
@@ -120,7 +132,12 @@ class Agent:
         self._channel.send({"event": "step", "step": step, "done": done, "total": total})
 
     def _rollback(self, _request: Mapping[str, Any]) -> dict[str, Any]:
-        left = self._prepared().rollback()
+        try:
+            left = self._prepared().rollback()
+        except KernelError as problem:
+            raise RollbackIncomplete(*problem.diagnostics) from problem
+        except OSError as problem:
+            raise RollbackIncomplete(unexpected(problem)) from problem
         if left:
             raise RollbackIncomplete(*(Diagnostic(f'"{change.ref}" is left', str(change.ref), change.reason) for change in left))
         return {}
@@ -166,6 +183,12 @@ class Agent:
         if self._run is None:
             raise InputError(Diagnostic(summary="nothing is prepared"))
         return self._run
+
+
+def _not_as_asked(change: Change) -> Diagnostic:
+    fields = ", ".join(f"{name} is {old!r} and not {new!r}" for name, old, new in change.fields())
+    hint = "see what else changes it: another tool, a daemon in the node, a sysctl of the host"
+    return Diagnostic(f'"{change.ref}" is not as asked', str(change.ref), fields or f"It has to be {change.action}d.", hint)
 
 
 def _name(request: Mapping[str, Any]) -> str:

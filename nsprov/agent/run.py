@@ -169,8 +169,11 @@ class Run:
             pause = min(pause * 2, 0.05)
 
     def rollback(self) -> tuple[Change, ...]:
-        """Go back to what was observed before this run, by the same way; give what could not be put back."""
-        if not self.uncommitted:
+        """Go back to what was observed before this run, by the same way; give what could not be put back.
+
+        A `down` does not go back: who wants a lab gone wants the rest of it gone too, and `down` again does that.
+        """
+        if not self.uncommitted or not self.desired:
             return ()
         before, known = self.observed, {**self.desired, **self.observed}
         kernel = self.kernel

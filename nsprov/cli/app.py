@@ -131,7 +131,7 @@ def up(given: Given) -> int:
     states = {host: load_state(row["desired"], SCHEMAS) for host, row in saved["hosts"].items()}
     plans = {host: load_plan(row["plan"], SCHEMAS) for host, row in saved["hosts"].items()}
     inventory = options.load_inventory(given)
-    hosts = options.with_password([inventory.host(name) for name in states], given)
+    hosts = options.entered([inventory.host(name) for name in states], given)
     return _converge(given, Target(saved["lab"], path, states, hosts), act=True, expected=plans)
 
 
@@ -203,7 +203,7 @@ def _target_by_name(given: Given) -> Target:
     if not _is_name(name):
         raise InputError(Diagnostic(f'"{name}" is no name of a lab', "--lab", hint="use lower-case letters, digits and -"))
     inventory = options.load_inventory(given)
-    hosts = options.with_password(inventory.select("all"), given)
+    hosts = options.entered(inventory.select("all"), given)
     return Target(name, "", {host.name: {} for host in hosts}, hosts)
 
 
@@ -247,7 +247,7 @@ def audit(given: Given) -> int:
 def list_labs(given: Given) -> int:
     """List the labs on this host, or on all hosts of an inventory."""
     inventory = options.load_inventory(given)
-    hosts = options.with_password(inventory.select("all"), given)
+    hosts = options.entered(inventory.select("all"), given)
     replies = provision.query("labs", "", hosts, given.run_options())
     rows = [{"host": host, **row} for host, reply in replies.items() for row in reply["labs"]]
     if given.output is Output.TEXT:

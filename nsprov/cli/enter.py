@@ -58,13 +58,13 @@ def _whereabouts(given: Given, node: str) -> tuple[str, Host]:
     """Find the node's lab and host: by --lab, by the topology, or among the labs on this host."""
     inventory = options.load_inventory(given)
     if given.lab is not None:
-        return given.lab, options.with_password([inventory.host("localhost")], given)[0]
+        return given.lab, options.entered([inventory.host("localhost")], given)[0]
     if given.topology is None and options.default_topology() is None:
-        return _only_lab_with(node), inventory.host("localhost")
+        return _only_lab_with(node), options.entered([inventory.host("localhost")], given)[0]
     loaded = options.load_topology(given)
     if node not in loaded.nodes:
         raise NothingMatched(Diagnostic(f'there is no node "{node}"', loaded.path, hint="use a name that the topology has"))
-    return loaded.name, options.with_password([inventory.host(loaded.nodes[node].host)], given)[0]
+    return loaded.name, options.entered([inventory.host(loaded.nodes[node].host)], given)[0]
 
 
 def _only_lab_with(node: str) -> str:

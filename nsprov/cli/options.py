@@ -211,7 +211,7 @@ def load_target(given: Given, loaded: Topology | None = None) -> Target:
     found = loaded or load_topology(given)
     states = resolve(found) or {"localhost": {}}
     inventory = load_inventory(given)
-    return Target(found.name, found.path, states, with_password([inventory.host(name) for name in states], given))
+    return Target(found.name, found.path, states, entered([inventory.host(name) for name in states], given))
 
 
 def load_target_early(given: Given) -> Target:
@@ -246,11 +246,11 @@ def load_inventory(given: Given) -> Inventory:
     return load(given.inventory)
 
 
-def with_password(hosts: Sequence[Host], given: Given) -> list[Host]:
-    """Give the hosts with the sudo password that the user is asked for, once for all."""
-    lacking = [host for host in hosts if host.become_password is None]
-    if not given.ask_become or not lacking:
-        return list(hosts)
+def entered(hosts: Sequence[Host], given: Given) -> list[Host]:
+    """Give the hosts as they are to be entered: this one through sudo unless we are root, with the password asked for once."""
+    found = [replace(host, become=True) if host.connection == "local" and os.geteuid() != 0 else host for host in hosts]
+    if not given.ask_become or all(host.become_password is not None for host in found):
+        return found
     import getpass  # noqa: PLC0415 - for start-up: hardly ever asked
 
     from nsprov.inventory import Secret  # noqa: PLC0415 - for start-up
@@ -258,4 +258,4 @@ def with_password(hosts: Sequence[Host], given: Given) -> list[Host]:
     if not sys.stdin.isatty():
         raise InputError(Diagnostic("there is no terminal to ask for the sudo password", "-K"))
     password = Secret(getpass.getpass("sudo password: "))
-    return [replace(host, become_password=password) if host in lacking else host for host in hosts]
+    return [replace(host, become_password=host.become_password or password) for host in found]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import pytest
 from commandline import PATIENCE, CommandLine
 from labhosts import PASSWORD
 
@@ -44,6 +45,8 @@ nodes:
 links:
   - {endpoints: [b1:eth0, b2:eth0], addresses: [10.61.2.1/24, 10.61.2.2/24]}
 """
+
+EDITED = LAB.replace("10.61.2.2/24", "10.61.2.22/24").replace("  b1:", "  b3: {host: lab2}\n  b1:")
 
 # A carrier comes up by and by, so neither states nor what depends on them is looked at.
 _LOOK = r"""
@@ -136,3 +139,20 @@ def big(count, per_host=3):
         lines.append(f'  "n{host}x[1:{share}]":')
         lines.append(f"    {{host: lab{host}, interfaces: {{eth0: {{bridge: big{host}, address: {address}}}}}}}")
     return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(name="fleet")
+def fleet(lab, tmp_path):
+    """Give the fleet, and fail if a test leaves anything on a host or here."""
+    found = Fleet(lab, tmp_path)
+    yield found
+    found.clean_up()
+    found.nothing_left()
+
+
+@pytest.fixture(name="demo")
+def demo(fleet):
+    """Bring the lab up, and take it down in the end."""
+    fleet.nsprov("up")
+    yield fleet
+    fleet.nsprov("down", "--lab", "demo")
