@@ -162,10 +162,12 @@ class Fleet:
 
         def one(name: str) -> None:
             while (message := self.sessions[name].receive()) is not None:
-                if message.get("reply") == "rollback" or message.get("error") == "RollbackIncomplete":
-                    if "error" in message:
-                        raise _raised(message, name)
+                if message.get("error") == "RollbackIncomplete":
+                    raise _raised(message, name)
+                if message.get("reply") == "rollback":
                     return
+            hint = "run `nsprov up` or `nsprov down` again: what was begun is written down on the host"
+            raise errors.RollbackIncomplete(Diagnostic("the agent ended before it had gone back", name, hint=hint))
 
         self._parallel(list(self.sessions), one)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 
 from typing import TYPE_CHECKING, Any
@@ -212,7 +213,13 @@ def unexpected(problem: OSError) -> Diagnostic:
 
 
 def serve(channel: protocol.LineChannel) -> None:
-    """Be the agent on this channel until the controller goes; a controller that is gone is no error."""
+    """Be the agent on this channel until the controller goes; a controller that is gone is no error.
+
+    Ctrl-C is the controller's to handle; being terminated ends the conversation, and with it goes what was not committed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(128 + number))
     with contextlib.suppress(BrokenPipeError):
         Agent(channel).serve()
 

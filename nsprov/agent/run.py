@@ -181,6 +181,8 @@ class Run:
         kernel.seen.clear()
         back = diff(known, before, self._observe(known))
         self._perform(order(back.values(), ORDER), lambda *_: None)
+        if not before:
+            kernel.lab.close()
         left = self._differences(before, known)
         if not left:
             self._settle(before)

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import select
+import signal
 import struct
 import sys
 import termios
@@ -73,6 +74,8 @@ def _dress(netns: str) -> None:
 def become(argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     """Become the command; exit 127 if there is none of that name, 126 if it cannot be run."""
     sys.stdout.flush()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)  # what Python or the agent ignores, a command must not inherit ignored
     os.closerange(3, 1 << 20)
     try:
         os.execvpe(argv[0], list(argv), dict(environment))

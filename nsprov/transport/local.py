@@ -102,7 +102,6 @@ def _become_agent(channel: int) -> NoReturn:
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
         os.close(nothing)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         from nsprov.agent.engine import serve  # noqa: PLC0415 - only the child needs it
 
         serve(LineChannel(3, 3))

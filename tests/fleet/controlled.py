@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1]))
 
 import pytest
-from commandline import PATIENCE, CommandLine
+from commandline import PATIENCE, CommandLine, finish, read_until, until
 from labhosts import PASSWORD
+
+__all__ = ["EDITED", "INVENTORY", "LAB", "Fleet", "big", "demo", "finish", "fleet", "read_until", "until"]
 
 INVENTORY = f"""\
 all:

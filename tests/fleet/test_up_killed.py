@@ -7,8 +7,7 @@ import re
 import signal
 
 import pytest
-from commandline import finish, read_until, until
-from controlled import big, demo, fleet  # noqa: F401 - fixtures
+from controlled import big, demo, finish, fleet, read_until, until  # noqa: F401 - fixtures
 
 NODES = 200
 

@@ -8,8 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from commandline import finish, until
-from controlled import EDITED, INVENTORY, LAB, demo, fleet  # noqa: F401 - fixtures
+from controlled import EDITED, INVENTORY, LAB, demo, finish, fleet, until  # noqa: F401 - fixtures
 from labhosts import PASSWORD
 
 REFUSED = EDITED.replace("net.ipv4.ip_forward: 1", "net.ipv4.ip_forward: 1, net.ipv4.ip_default_ttl: 100000")
