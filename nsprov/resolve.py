@@ -17,7 +17,7 @@ from nsprov.topology import names
 from nsprov.topology.model import HOST_NODE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from nsprov.plan.resource import Ref, Resource
     from nsprov.topology.model import Bridge, Endpoint, Interface, Link, Node, Route, Topology
@@ -78,6 +78,10 @@ def _node(topology: Topology, node: Node, common: str) -> Iterator[Resource]:
         if interface.bridge is not None:
             yield _port(topology, node, interface, ports.get(interface.name, ""))
         yield from _addresses(node.name, interface)
+    yield from _policy(node)
+
+
+def _policy(node: Node) -> Iterator[Resource]:
     for way in node.routes:
         yield _route(node.name, way)
     for one in node.rules:

@@ -329,3 +329,9 @@ def _labs(host):
 def run_command():
     """Give the function that runs a command which must succeed."""
     return command
+
+
+@pytest.fixture(name="forked")
+def _forked():
+    """Give the function that runs agent code in a child of its own."""
+    return forked

@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import sys
-
 from typing import TYPE_CHECKING, Any
 
 from nsprov.agent import protocol
@@ -140,7 +139,7 @@ class Agent:
         except OSError as problem:
             raise RollbackIncomplete(unexpected(problem)) from problem
         if left:
-            raise RollbackIncomplete(*(Diagnostic(f'"{change.ref}" is left', str(change.ref), change.reason) for change in left))
+            raise RollbackIncomplete(*(Diagnostic(f'"{c.ref}" is left', str(c.ref), c.reason) for c in left))
         return {}
 
     def _commit(self, _request: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +159,7 @@ class Agent:
             manifest = lab.Lab(name).read("manifest.json")
             rows = manifest.get("resources")
             nodes = sum(1 for row in rows if row[0] == "netns") if isinstance(rows, list) else 0
-            found.append({"lab": name, "nodes": nodes, "since": manifest.get("since", ""), "topology": manifest.get("topology", "")})
+            found.append({"lab": name, "nodes": nodes, "since": manifest.get("since", "")})
         return {"labs": found}
 
     def _audit(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,8 +217,8 @@ def serve(channel: protocol.LineChannel) -> None:
     Ctrl-C is the controller's to handle; being terminated ends the conversation, and with it goes what was not committed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(128 + number))
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
     with contextlib.suppress(BrokenPipeError):
         Agent(channel).serve()
 

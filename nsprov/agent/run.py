@@ -12,6 +12,7 @@ from nsprov.errors import Conflict, Diagnostic, StalePlan
 from nsprov.kernel import audit
 from nsprov.kernel.machine import Kernel
 from nsprov.kinds import BY_NAME, KINDS, ORDER, SCHEMAS
+from nsprov.kinds.netns import Netns
 from nsprov.plan.change import CREATE, DELETE, REPLACE, Change, Plan, Step, dump_state, fingerprint, load_state
 from nsprov.plan.diff import diff
 from nsprov.plan.order import order
@@ -65,7 +66,7 @@ class Run:
         kernel = self.kernel
         names = {} if recorded and self.desired else kernel.discover()
         known = {**self.desired, **self.applied}
-        named = {node: name for r in known.values() if r.kind == "netns" for node, name in [(r.node, r.name)]}  # type: ignore[attr-defined]  # netns has both
+        named = {resource.node: resource.name for resource in known.values() if isinstance(resource, Netns)}
         kernel.namespaces.names = {**named, **names}
         if recorded:
             kernel.seen.focus(known.values())

@@ -12,7 +12,7 @@ import typer
 
 from nsprov import __version__, provision
 from nsprov.cli import enter, options, views
-from nsprov.cli.options import Given, HostKeys, Output, Target
+from nsprov.cli.options import Given, Output, Target
 from nsprov.cli.progress import Progress
 from nsprov.errors import Diagnostic, Difference, InputError, NothingMatched, NsprovError, RollbackIncomplete
 from nsprov.kinds import SCHEMAS
@@ -73,7 +73,7 @@ enter.register(app)
 
 @app.callback()
 def main(
-    version: Annotated[  # noqa: ARG001 - typer acts on it in its callback
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
@@ -179,7 +179,11 @@ def _compare(given: Given, target: Target, *, out: str | None = None, detailed: 
 
 
 def _save(path: str, target: Target, outcomes: Sequence[Outcome]) -> None:
-    rows = {o.host: {"desired": dump_state(target.states[o.host].values()), "plan": dump_plan(o.plan)} for o in outcomes if o.plan}
+    rows = {
+        outcome.host: {"desired": dump_state(target.states[outcome.host].values()), "plan": dump_plan(outcome.plan)}
+        for outcome in outcomes
+        if outcome.plan is not None
+    }
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(fd, "w", encoding="utf-8") as file:
         json.dump({_PLAN_FORMAT: 1, "lab": target.lab, "topology": target.path, "hosts": rows}, file)
@@ -197,7 +201,8 @@ def down(given: Given) -> int:
 
 def _target_by_name(given: Given) -> Target:
     """Give the lab and its hosts; of a file only if no name is given, so that a lab can go when its file is gone."""
-    if given.lab is None and not (given.topology is not None and not os.path.exists(given.topology) and _is_name(given.topology)):
+    is_file = given.topology is None or os.path.exists(given.topology) or not _is_name(given.topology)
+    if given.lab is None and is_file:
         return options.load_target(given)
     name = str(given.lab or given.topology)
     if not _is_name(name):
@@ -251,7 +256,8 @@ def list_labs(given: Given) -> int:
     replies = provision.query("labs", "", hosts, given.run_options())
     rows = [{"host": host, **row} for host, reply in replies.items() for row in reply["labs"]]
     if given.output is Output.TEXT:
-        views.show_table([("LAB", "HOST", "NODES", "SINCE"), *((r["lab"], r["host"], str(r["nodes"]), r["since"]) for r in rows)])
+        cells = [(row["lab"], row["host"], str(row["nodes"]), row["since"]) for row in rows]
+        views.show_table([("LAB", "HOST", "NODES", "SINCE"), *cells])
     else:
         views.dump(rows)
     return 0
@@ -266,7 +272,8 @@ def validate(given: Given) -> int:
     if given.output is Output.TEXT:
         views.say(f"{target.path} is valid: lab {target.lab}, {total} resources on {len(target.states)} host(s)")
     else:
-        views.dump({"lab": target.lab, "valid": True, "resources": {host: len(state) for host, state in target.states.items()}})
+        resources = {host: len(state) for host, state in target.states.items()}
+        views.dump({"lab": target.lab, "valid": True, "resources": resources})
     return 0
 
 
@@ -278,7 +285,7 @@ def render(given: Given, node: Annotated[str | None, typer.Argument(help="Only t
     files = [r for state in target.states.values() for r in state.values() if r.kind == "file"]
     chosen = [vars(file) for file in files if node is None or vars(file)["owner"] in (node, "@lab")]
     if node is not None and not any(file["owner"] == node for file in chosen):
-        raise NothingMatched(Diagnostic(f'there is no node "{node}"', target.path, hint="use a name that `nsprov graph` shows"))
+        raise NothingMatched(Diagnostic(f'there is no node "{node}"', target.path, hint="use a name that the topology has"))
     if given.output is Output.TEXT:
         for file in chosen:
             views.say(f"# {file['owner']}:{file['path']}  mode {file['mode']:04o}\n{file['content']}")

@@ -42,11 +42,13 @@ class HostKeys(str, Enum):
     NO = "no"
 
 
-TopologyOption = Annotated[str | None, typer.Option("--topology", "-t", help="The topology file, instead of topology.yml here.")]
+TopologyOption = Annotated[str | None, typer.Option("--topology", "-t", help="The topology file; default topology.yml.")]
 TopologyArgument = Annotated[
     str | None, typer.Argument(help="The topology file; default topology.yml here or in a parent.", metavar="[TOPOLOGY]")
 ]
-InventoryOption = Annotated[str | None, typer.Option("--inventory", "-i", help="The inventory file.", envvar="NSPROV_INVENTORY")]
+InventoryOption = Annotated[
+    str | None, typer.Option("--inventory", "-i", help="The inventory file.", envvar="NSPROV_INVENTORY")
+]
 VariablesOption = Annotated[list[str] | None, typer.Option("--extra-vars", "-e", help="KEY=VALUE for the topology's Jinja.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to write results.", envvar="NSPROV_OUTPUT")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="List every change, however many.")]

@@ -81,7 +81,8 @@ class Kernel:
         going = set(refs)
         done: set[Ref] = set()
         for node in sorted(nodes):
-            ends = [(link.ifindex, ref) for _, link, ref, _ in self.seen.marked_links([node], kind) if ref in going and ref not in done]
+            marked = self.seen.marked_links([node], kind)
+            ends = [(link.ifindex, ref) for _, link, ref, _ in marked if ref in going and ref not in done]
             if ends:
                 self.netlink.delete_links(node, [index for index, _ in ends], ends[0][1])
                 done.update(ref for _, ref in ends)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nsprov.errors import Diagnostic, KernelError
-from nsprov.kernel import rtnl
+from nsprov.kernel import answers, rtnl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -130,11 +130,11 @@ class Netlink:
 
         def take(kind: int, data: bytes, start: int, end: int) -> None:
             if kind == rtnl.RTM_NEWLINK:
-                links.append(rtnl.parse_link(data, start, end))
+                links.append(answers.parse_link(data, start, end))
             elif kind == rtnl.RTM_NEWADDR:
-                addresses.append(rtnl.parse_address(data, start, end))
+                addresses.append(answers.parse_address(data, start, end))
             elif kind == rtnl.RTM_NEWROUTE:
-                route = rtnl.parse_route(data, start, end)
+                route = answers.parse_route(data, start, end)
                 if route:
                     routes.append(route)
 
@@ -168,7 +168,7 @@ class Netlink:
         dump = first + left - 1 if dumps else None
         while left:
             data = connection.recv(_RECEIVE)
-            for kind, sequence, start, end in rtnl.split(data):
+            for kind, sequence, start, end in answers.split(data):
                 if sequence < first:
                     continue
                 if kind == _NLMSG_ERROR:
@@ -245,14 +245,14 @@ def _answers(connection: socket.socket) -> Iterable[tuple[int, int, int, int, by
             data = connection.recv(_RECEIVE, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
-        for kind, sequence, start, end in rtnl.split(data):
+        for kind, sequence, start, end in answers.split(data):
             yield kind, sequence, start, end, data
 
 
 def _refusal(data: bytes, start: int, end: int) -> tuple[int, str]:
     """Read an NLMSG_ERROR body: the errno, and the kernel's words if it has any (NLMSGERR_ATTR_MSG)."""
     code = -int(struct.unpack_from("=i", data, start)[0])
-    words = rtnl.attributes(data, start + 20, end).get(1)
+    words = answers.attributes(data, start + 20, end).get(1)
     return code, data[slice(*words)].rstrip(b"\0").decode(errors="replace") if words else ""
 
 

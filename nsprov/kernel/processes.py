@@ -78,7 +78,7 @@ def become(argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)  # what Python or the agent ignores, a command must not inherit ignored
     os.closerange(3, 1 << 20)
     try:
-        os.execvpe(argv[0], list(argv), dict(environment))
+        os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606 - without a shell is how it has to be
     except OSError as problem:
         os.write(2, f'error: cannot run "{argv[0]}": {problem.strerror}\n'.encode(errors="replace"))
         os._exit(NOT_FOUND if problem.errno == errno.ENOENT else NOT_EXECUTABLE)

@@ -17,6 +17,13 @@ RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 _FR_ACT_TO_TBL = 1
 _NUD_PERMANENT = 0x80
+_SELECTORS = {
+    "priority": "FRA_PRIORITY",
+    "table": "FRA_TABLE",
+    "iif": "FRA_IIFNAME",
+    "oif": "FRA_OIFNAME",
+    "fwmark": "FRA_FWMARK",
+}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -49,8 +56,7 @@ def rule_message(fields: dict[str, object], *, add: bool) -> Message:
     message["family"] = _FAMILIES[int(str(fields["family"]))]
     message["action"] = _FR_ACT_TO_TBL
     message["table"] = 0
-    names = {"priority": "FRA_PRIORITY", "table": "FRA_TABLE", "iif": "FRA_IIFNAME", "oif": "FRA_OIFNAME", "fwmark": "FRA_FWMARK"}
-    attributes: list[Sequence[object]] = [(names[name], fields[name]) for name in names if fields[name]]
+    attributes: list[Sequence[object]] = [(key, fields[name]) for name, key in _SELECTORS.items() if fields[name]]
     if fields["fwmark"]:
         attributes.append(("FRA_FWMASK", 0xFFFFFFFF))
     for name, length, key in (("source", "src_len", "FRA_SRC"), ("destination", "dst_len", "FRA_DST")):

@@ -1,4 +1,4 @@
-"""A rendered file of a node (or of the whole lab), kept below /run/nsprov/LAB and bound into the node.
+r"""A rendered file of a node (or of the whole lab), kept below /run/nsprov/LAB and bound into the node.
 
     nodes:
       r1:

@@ -59,7 +59,8 @@ SCHEMA = Mntns
 def observe(kernel: Kernel, known: Mapping[Ref, Mntns]) -> Iterable[Mntns]:
     """Give the pinned mount namespaces of this lab, with those of the known binds that hold."""
     expected = {resource.node: dict(resource.binds) for resource in known.values()}
-    for node, binds in kernel.mounts.bound({**dict.fromkeys(kernel.pinned("mnt"), {}), **expected}).items():
+    nodes = {node: expected.get(node, {}) for node in expected.keys() | kernel.pinned("mnt")}
+    for node, binds in kernel.mounts.bound(nodes).items():
         yield Mntns(node=node, binds=tuple(sorted(binds.items())))
 
 

@@ -204,7 +204,7 @@ def _settings(kernel: Kernel, want: Veth, end: _End) -> LinkSettings:
         name=end.ifname,
         alias=kernel.mark(want.ref(), peer=end.peer),
         master=kernel.netlink.ifindex(end.node, end.master) if end.master and not created else None,
-        up=end.state == "up" and not created or None,
+        up=True if end.state == "up" and not created else None,
         no_link_local=bool(end.master),
     )
 

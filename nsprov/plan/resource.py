@@ -25,7 +25,7 @@ IDENTITY = {"role": "identity"}
 REPLACE = {"role": "replace"}
 """Metadata of a field that the kernel cannot change in place: the resource is deleted and created."""
 
-LAB_TOKEN = "lab"
+LAB_TOKEN = "lab"  # noqa: S105 - a token of this module, and no secret
 """What provides it is the lab's own file system, which goes when nothing is desired any more."""
 
 

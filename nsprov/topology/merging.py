@@ -24,7 +24,7 @@ _ALTERNATIVES = {
 """Keys that say the same thing in another way: one laid over another takes its place."""
 
 
-class Unfilled(Exception):  # noqa: N818 - it says what is left, and never leaves this package
+class Unfilled(Exception):
     """A scalar could not be rendered for one node."""
 
     def __init__(self, path: Path, why: InputError) -> None:

@@ -24,7 +24,7 @@ _NETWORK = ("interfaces", "bridges", "group")
 _SYNONYMS = {"addresses": "address", "from_": "from"}
 
 
-class Flaw(ValueError):  # noqa: N818 - a flaw of a value, which becomes a diagnostic
+class Flaw(ValueError):
     """A value is wrong; whoever knows where it stands makes a diagnostic of it."""
 
     def __init__(self, summary: str, hint: str = "", detail: str = "") -> None:
