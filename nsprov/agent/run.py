@@ -99,10 +99,13 @@ class Run:
         for change in self._changes:
             if change.action in (CREATE, REPLACE) and change.after:
                 wants[change.ref.kind].append(change.after)
-        found = {ref: why for name, want in wants.items() for ref, why in BY_NAME[name].obstacles(self.kernel, want).items()}
+        found: dict[Ref, str] = {}
+        for name, want in wants.items():
+            found.update(BY_NAME[name].obstacles(self.kernel, want))
         if found:
             hint = "remove it, or use another name, prefix or address in the topology"
-            raise Conflict(*(Diagnostic(f'something is in the way of "{ref}"', str(ref), why, hint) for ref, why in found.items()))
+            rows = [Diagnostic(f'something is in the way of "{ref}"', str(ref), why, hint) for ref, why in found.items()]
+            raise Conflict(*rows)
 
     def expect(self, plan: Plan) -> None:
         """Refuse a saved plan that is not what would be done now.
