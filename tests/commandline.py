@@ -57,7 +57,7 @@ class CommandLine:
             del options["stdin"]
         done = subprocess.run(full, capture_output=True, check=False, cwd=cwd or self.folder, env=environment, **options)
         said = Said(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
-        told = f"{' '.join(full)}: exit {said.code}\n{said.out}{said.err}"
+        told = f"{' '.join(full)}: exit {said.code}\n{said.out[-1500:]}{said.err[-3000:]}"
         assert "Traceback" not in said.err, told
         assert code is None or code == said.code, told
         return said

@@ -19,6 +19,7 @@ rmdir "$etc"
 rm -rf /etc/netns
 mount -t tmpfs run /run
 mkdir -m 1777 /run/lock
+mkdir /run/mount # umount(8)'s own
 ip link set lo up
 # Not exec: PID 1 must be something that reaps orphans, and bash does.
 NSPROV_SANDBOX=$(readlink /proc/self/ns/net) "$@"

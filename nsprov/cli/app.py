@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nsprov import __version__, provision
-from nsprov.cli import enter, options, views
+from nsprov.cli import enter, graph, options, views
 from nsprov.cli.options import Given, Output, Target
 from nsprov.cli.progress import Progress
 from nsprov.errors import Diagnostic, Difference, InputError, NothingMatched, NsprovError, RollbackIncomplete
@@ -69,6 +69,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
 
 
 enter.register(app)
+graph.register(app)
 
 
 @app.callback()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Files:
         path = f"{self._lab.files}/{name}"
         try:
             fd = os.open(path, _CREATE, 0o600)
-        except FileNotFoundError:
+        except OSError:
+            _clear(self._lab.files, name)
             os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
             fd = os.open(path, _CREATE, 0o600)
         try:
@@ -38,13 +40,16 @@ class Files:
             os.close(fd)
 
     def read(self, name: str) -> tuple[str, int] | None:
-        """Read a file's content and mode; `None` if there is none."""
+        """Read a file's content and mode; `None` if there is none, or something else in its place."""
         try:
-            fd = os.open(f"{self._lab.files}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+            fd = os.open(f"{self._lab.files}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode):
+            os.close(fd)
             return None
         with open(fd, "rb") as file:
-            about = os.fstat(fd)
             return file.read().decode(errors="replace"), about.st_mode & 0o7777
 
     def remove(self, name: str) -> None:
@@ -102,8 +107,11 @@ class Files:
             return frozenset()
 
     def etc_source(self, netns: str, name: str) -> str:
-        """Give the lab's file that an entry leads to."""
-        return os.readlink(f"{self._lab.etc}/{netns}/{name}").removeprefix(f"{self._lab.files}/")
+        """Give the lab's file that an entry leads to; "?" for one that somebody has put there and that is no link."""
+        try:
+            return os.readlink(f"{self._lab.etc}/{netns}/{name}").removeprefix(f"{self._lab.files}/")
+        except OSError:
+            return "?"
 
     def read_sysctl(self, node: str, key: str) -> str | None:
         """Read a sysctl as seen in a node; `None` if that kernel has none of that name."""
@@ -122,6 +130,17 @@ class Files:
             os.write(fd, value.encode())
         finally:
             os.close(fd)
+
+
+def _clear(top: str, name: str) -> None:
+    """Remove what stands in the place of a file of ours, or of a directory on its way: a link, a directory, a file."""
+    path = f"{top}/{name}"
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    while path != top:
+        if os.path.islink(path) or os.path.isfile(path):
+            os.unlink(path)
+        path = os.path.dirname(path)
 
 
 def sysctl_path(key: str) -> str:

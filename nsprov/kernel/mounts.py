@@ -181,12 +181,22 @@ def _attach(overlays: Mapping[str, int], trees: Mapping[str, tuple[int, bool]]) 
     for top, fd in overlays.items():
         libc.move_mount(fd, top)
     for target, (fd, read_only) in trees.items():
+        while _is_unlinked(target):
+            libc.umount(target, libc.MNT_DETACH)
         if not os.path.exists(target):
             os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
             os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
         libc.move_mount(fd, target)
         if read_only:
             libc.mount(None, target, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+
+
+def _is_unlinked(target: str) -> bool:
+    """Tell whether a bound file has been removed meanwhile: nothing can be mounted over that (ENOENT)."""
+    try:
+        return os.stat(target).st_nlink == 0
+    except OSError:
+        return False
 
 
 def _unbind(target: str) -> None:

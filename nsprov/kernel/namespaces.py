@@ -104,7 +104,8 @@ class Namespaces:
         path = self.path(node, kind)
         with contextlib.suppress(FileExistsError):
             os.mkdir(os.path.dirname(path), 0o700)
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        unpin(path)  # a mount over what somebody has bound there could propagate to where that came from
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         libc.mount(f"/proc/self/fd/{fd}", path, None, libc.MS_BIND)
 
     def unpin(self, node: str, kind: str) -> None:

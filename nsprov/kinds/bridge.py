@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nsprov.kernel.machine import Kernel
 
 NAME = "bridge"
+_MAX_MTU = 65535
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,21 @@ def obstacles(kernel: Kernel, wants: Sequence[Bridge]) -> Mapping[Ref, str]:
 def create(kernel: Kernel, wants: Sequence[Bridge]) -> None:
     """Create the bridges; they go up last, or each new port's neighbour discovery would flood all the others."""
     kernel.netlink.send(
-        Request(want.node, new_bridge(want.name, want.mac, want.mtu, stp=bool(want.stp)), want.ref()) for want in wants
+        Request(want.node, new_bridge(want.name, want.mac, _other_mtu(want.mtu), stp=bool(want.stp)), want.ref()) for want in wants
     )
-    marks = ((want, LinkSettings(name=want.name, alias=kernel.mark(want.ref()))) for want in wants)
+    marks = ((want, LinkSettings(name=want.name, alias=kernel.mark(want.ref()), mtu=want.mtu)) for want in wants)
     kernel.netlink.send(Request(want.node, set_link(0, mark), want.ref()) for want, mark in marks)
     for want in wants:
         settings = LinkSettings(name=want.name, up=want.state == "up")
         kernel.netlink.later(Request(want.node, set_link(0, settings), want.ref()))
+
+
+def _other_mtu(mtu: int | None) -> int | None:
+    """Give an MTU to begin with: a bridge follows its ports' smallest until one is set, and setting what is sets none.
+
+    That is BROPT_MTU_SET_BY_USER in net/bridge/br_device.c, and netif_set_mtu_ext() in net/core/dev.c.
+    """
+    return None if mtu is None else mtu + 1 if mtu < _MAX_MTU else mtu - 1
 
 
 def update(kernel: Kernel, pairs: Sequence[tuple[Bridge, Bridge]]) -> None:

@@ -100,6 +100,7 @@ class WireSession:
     def relay(self, source: int, out: int, err: int) -> int:
         """Join the command that the agent has become to three descriptors of ours; give its exit code, 255 if it has none."""
         _write_all(out, b"".join([*(line + b"\n" for line in self._lines), *self._chunks]))
+        _write_all(err, self._errors)
         poll = select.poll()
         for descriptor in (source, *self.wire.descriptors()):
             poll.register(descriptor, select.POLLIN)
@@ -131,12 +132,14 @@ class WireSession:
     def take(self, timeout: float | None) -> None:
         """Take in what arrives next."""
         out, errors = self.wire.read(timeout)
-        self._errors = (self._errors + errors)[-_TAIL:]
+        self._errors += errors
         head, *rest = out.split(b"\n")
         self._chunks.append(head)
         for line in rest:
             self._lines.append(b"".join(self._chunks))
             self._chunks = [line]
+        if not self._lines:  # behind the reply that starts a command, every byte is the command's own
+            self._errors = self._errors[-_TAIL:]
 
     def line(self) -> bytes | None:
         """Give the next line, if there is one already."""
@@ -145,6 +148,10 @@ class WireSession:
     def errors(self) -> bytes:
         """Give the end of what came on stderr."""
         return self._errors
+
+    def forget_errors(self) -> None:
+        """Drop what came on stderr until now: noise of the login shell, and sudo's prompt."""
+        self._errors = b""
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -194,6 +201,7 @@ def _hello(session: WireSession, host: Host, token: str) -> dict[str, Any]:
         while (line := session.line()) is not None:
             _, mark, rest = line.partition(token.encode() + b" ")
             if mark:
+                session.forget_errors()
                 return _greeting(host, rest.decode(errors="replace"), session)
             noise.append(line)
         if session.errors().count(prompt) > asked:

@@ -12,10 +12,10 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))
 
 import pytest
-from commandline import PATIENCE, CommandLine, finish, read_until, until
+from commandline import PATIENCE, PROGRAM, CommandLine, finish, read_until, until
 from labhosts import PASSWORD
 
-__all__ = ["EDITED", "INVENTORY", "LAB", "Fleet", "big", "demo", "finish", "fleet", "read_until", "until"]
+__all__ = ["EDITED", "INVENTORY", "LAB", "PATIENCE", "PROGRAM", "Fleet", "big", "demo", "finish", "fleet", "read_until", "until"]
 
 INVENTORY = f"""\
 all:

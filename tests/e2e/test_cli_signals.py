@@ -1,0 +1,112 @@
+"""Ctrl-C and SIGTERM at any moment of an `up`: an exit code that says so, and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from commandline import finish, read_until, until
+
+pytestmark = pytest.mark.root
+
+LARGE = """\
+name: large
+bridges:
+  large0: {address: 10.72.0.1/16}
+nodes:
+  "n[1:100]":
+    sysctls: {net.ipv4.ip_forward: 1}
+    interfaces: {eth0: {bridge: large0, address: "10.72.1.{{ index }}/16"}}
+    routes: [{to: default, via: 10.72.0.1}]
+"""
+
+
+@pytest.fixture(name="large")
+def _large(nsprov):
+    """Give the command line in a folder with a lab of 100 nodes."""
+    nsprov.write("topology.yml", LARGE)
+    return nsprov
+
+
+@pytest.mark.parametrize("step", ["create netns", "create file", "create veth", "create mntns", "create address", "create route"])
+def test_control_c_during_a_step(large, step):
+    """Exit 130 once everything is put back; the words say so."""
+    process = large.start("up")
+    read_until(process, step)
+    os.killpg(process.pid, signal.SIGINT)
+    said = finish(process)
+    large("audit")
+
+    assert 130 == said.code, said.err
+    assert "lab large is as it was before this run" in said.err
+
+
+@pytest.mark.parametrize("share", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+def test_control_c_at_any_time(large, share):
+    """Whatever the moment, an `up` has either been undone, with exit 130, or been finished, with exit 0."""
+    process = large.start("up", "-q")
+    until(lambda: os.path.exists("/run/nsprov/large.lock") or process.poll() is not None, "it has begun")
+    time.sleep(0.06 * (share - 1))  # the moment is arbitrary and the outcome must not depend on it
+    os.killpg(process.pid, signal.SIGINT)
+    said = finish(process)
+    large("diff" if said.code == 0 else "audit")
+    large("down")
+
+    assert said.code in (0, 130), said.err
+
+
+def test_control_c_twice(large):
+    """Somebody who is impatient presses it again: still everything is put back."""
+    process = large.start("up")
+    read_until(process, "create veth")
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.02)
+    said = finish(process)
+
+    assert said.code in (130, -signal.SIGINT), said.err
+    until(lambda: large("audit", code=None).code == 0, "nothing is left")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_other_ends(large, number):
+    """A controller that is killed leaves an agent that goes back by itself."""
+    process = large.start("up")
+    read_until(process, "create veth")
+    process.send_signal(number)
+    said = finish(process)
+
+    assert said.code in (-number, 128 + number)
+    until(lambda: large("audit", code=None).code == 0, "nothing is left")
+
+
+def test_control_c_in_an_edit(large):
+    """The lab is what it was, and its record says so."""
+    large.write("topology.yml", LARGE.replace("n[1:100]", "n[1:3]"))
+    large("up")
+    large.write("topology.yml", LARGE.replace("net.ipv4.ip_forward: 1", "net.ipv4.ip_forward: 0"))
+    process = large.start("up")
+    read_until(process, "create veth")
+    os.killpg(process.pid, signal.SIGINT)
+    said = finish(process)
+    large("status", "--lab", "large", "--detailed-exitcode")
+    large.write("topology.yml", LARGE.replace("n[1:100]", "n[1:3]"))
+    large("diff")
+    large("down")
+
+    assert 130 == said.code, said.err
+
+
+def test_control_c_in_a_down(large):
+    """A `down` that is interrupted says so or is done; the next one leaves nothing."""
+    large("up", "-q")
+    process = large.start("down")
+    read_until(process, "delete")
+    os.killpg(process.pid, signal.SIGINT)
+    said = finish(process)
+    large("down", "--lab", "large")
+    large("audit")
+
+    assert said.code in (0, 130), said.err

@@ -1,0 +1,175 @@
+"""`exec` and `shell` in a node on another host, through sshd and sudo: bytes, exit codes, terminals."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+
+import pexpect
+import pytest
+from controlled import PATIENCE, PROGRAM, demo, fleet, finish  # noqa: F401 - fixtures
+
+NODES = ("a1", "b1", "c1")
+"""As root, through sudo without a password, through sudo with one."""
+
+
+@pytest.fixture(name="ready")
+def _ready(demo):
+    """Give the lab that is up, with the topology where `exec` looks for it."""
+    return demo
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_command_runs_in_the_node(ready, node):
+    """It has the node's hostname and network, and root's identity, however we came in."""
+    said = ready.nsprov("exec", node, "--", "sh", "-c", "hostname; ls /run/netns >/dev/null; id -u; ip -o link | wc -l")
+
+    assert node == said.out.split()[0]
+    assert "0" == said.out.split()[1]
+
+
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize(
+    ("code", "command"), [(0, ["true"]), (7, ["sh", "-c", "exit 7"]), (126, ["/etc/passwd"]), (127, ["no-such-command"])]
+)
+def test_exit_codes(ready, node, code, command):
+    """The command's own code; 126 if it cannot be run and 127 if there is none, as in a shell."""
+    said = ready.nsprov("exec", node, "--", *command, code=code)
+
+    assert code in (0, 7) or command[0] in said.err
+
+
+def test_a_command_that_dies_of_a_signal(ready):
+    """128 and the signal's number, as in a shell, or at the least no success."""
+    assert ready.nsprov("exec", "a1", "--", "sh", "-c", "kill -9 $$", code=None).code in (137, 255)
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_five_megabytes_both_ways(ready, node):
+    """Stdin is piped through, binary clean, and what comes back is the same."""
+    data = os.urandom(5_000_000)
+    argv = [*PROGRAM, "exec", *ready.nsprov.options, node, "--", "cat"]
+    where = {"cwd": ready.nsprov.folder, "env": ready.nsprov.environment}
+    done = subprocess.run(argv, input=data, capture_output=True, check=False, timeout=4 * PATIENCE, **where)
+
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert hashlib.sha256(data).hexdigest() == hashlib.sha256(done.stdout).hexdigest()
+
+
+def test_stdin_that_nobody_reads(ready):
+    """A command that ends without reading what it is given ends us too, with its code."""
+    assert 3 == ready.nsprov("exec", "b1", "--", "sh", "-c", "exit 3", code=3, input=os.urandom(5_000_000)).code
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_stdout_and_stderr_stay_apart(ready, node):
+    """What the command says on one does not appear on the other, whatever the amount."""
+    said = ready.nsprov("exec", node, "--", "sh", "-c", "head -c 300000 /dev/zero | tr '\\0' o; head -c 300000 /dev/zero | tr '\\0' e >&2")
+
+    assert ({"o"}, 300_000) == (set(said.out), len(said.out))
+    assert ({"e"}, 300_000) == (set(said.err), len(said.err))
+
+
+def test_no_terminal_without_one(ready):
+    """`exec` has pipes: `tty` says so."""
+    assert "not a tty\n" == ready.nsprov("exec", "a1", "--", "tty", code=1).out
+
+
+def test_options_of_the_command_are_its_own(ready):
+    """What stands after `--` is passed on as it is, spaces and options included."""
+    said = ready.nsprov("exec", "b1", "--", "printf", "%s|", "-o", "json", "a  b", "$HOME", "")
+
+    assert "-o|json|a  b|$HOME||" == said.out
+
+
+def test_a_node_that_is_not_there(ready):
+    """Exit 9 with the place to look: by the file, and on the host when the file has it and the host has not."""
+    by_file = ready.nsprov("exec", "zz", "--", "true", code=9)
+    ready.nsprov("down")
+    on_host = ready.nsprov("exec", "b1", "--", "true", code=9)
+    ready.nsprov("up")
+
+    assert 'there is no node "zz"' in by_file.err
+    assert "help: use a name that the topology has" in by_file.err
+    assert 'lab "demo" has no node "b1"' in on_host.err
+    assert "--> lab2" in on_host.err
+
+
+def test_one_exec_channel(ready):
+    """The command comes over the channel that started the agent."""
+    before = ready.hosts[1].sessions(), ready.hosts[1].logins()
+    ready.nsprov("exec", "b1", "--", "true")
+
+    assert (1, 1) == (ready.hosts[1].sessions() - before[0], ready.hosts[1].logins() - before[1])
+
+
+def test_nothing_runs_on_when_we_are_killed(ready):
+    """A command that reads its stdin sees the end of it when the controller is gone."""
+    process = ready.nsprov.start("exec", "b1", "--", "sh", "-c", "echo ready; cat", stdin=subprocess.PIPE)
+    assert b"ready\n" == process.stdout.readline()
+    process.kill()
+    finish(process)
+
+
+@pytest.fixture(name="shell")
+def _shell(ready):
+    """Open shells in nodes, on a terminal of 40 rows and 110 columns."""
+    opened = []
+
+    def open_shell(node):
+        argv = [*PROGRAM[1:], "shell", *ready.nsprov.options, node]
+        environment = {**ready.nsprov.environment, "SHELL": "/bin/sh", "TERM": "vt100"}
+        child = pexpect.spawn(
+            PROGRAM[0], argv, cwd=str(ready.nsprov.folder), env=environment, dimensions=(40, 110), timeout=PATIENCE
+        )
+        opened.append(child)
+        child.expect("[#$] ")
+        return child
+
+    yield open_shell
+    for child in opened:
+        child.close(force=True)
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_shell_is_on_a_terminal(shell, node):
+    """`tty` says a terminal, of our size, in the node; the shell's exit code is ours."""
+    child = shell(node)
+    child.sendline("tty; stty size; hostname; exit 5")
+    child.expect("/dev/pts/[0-9]+\r\n")
+    child.expect("40 110\r\n")
+    child.expect(f"{node}\r\n")
+    child.expect(pexpect.EOF)
+    child.close()
+
+    assert 5 == child.exitstatus
+
+
+def test_control_c_in_a_shell_is_the_commands(shell):
+    """The key goes to what runs in the shell, which goes on."""
+    child = shell("b1")
+    child.sendline("echo st''arted; sleep 100")
+    child.expect("started\r\n")
+    child.sendintr()
+    child.expect("[#$] ")
+    child.sendline("echo al''ive; exit")
+    child.expect("alive\r\n")
+    child.expect(pexpect.EOF)
+
+
+def test_the_end_of_input_ends_a_shell(shell):
+    """Ctrl-D is the end, with exit code 0."""
+    child = shell("c1")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    child.close()
+
+    assert 0 == child.exitstatus
+
+
+def test_a_shell_without_a_terminal(ready):
+    """With stdin from a pipe there is no terminal; the shell runs what it reads."""
+    said = ready.nsprov("shell", "b1", input=b"hostname\nexit 4\n", code=4, env={"SHELL": "/bin/sh"})
+
+    assert "b1\n" == said.out
