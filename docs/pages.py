@@ -38,7 +38,7 @@ def page(kind: Any) -> str:
     rows = "".join(_row(field) for field in fields(kind.SCHEMA))
     table = f"| field | type | default | a change of it |\n|---|---|---|---|\n{rows}"
     about = inspect.getdoc(kind.SCHEMA) or ""
-    verbs = "".join(f"| {verb} | {_says(getattr(kind, verb))} |\n" for verb in ("observe", "obstacles", "create", "update", "delete"))
+    verbs = "".join(f"| {verb} | {_says(getattr(kind, verb))} |\n" for verb in _VERBS)
     edges = "".join(f"| {word} | {_says(getattr(kind.SCHEMA, name))} |\n" for word, name in _EDGES if name in vars(kind.SCHEMA))
     return (
         f"{HEAD.format(source=source)}# {kind.NAME}\n\n{doc}\n\n## Fields\n\n{about}\n\n{table}\n"
@@ -46,6 +46,7 @@ def page(kind: Any) -> str:
     )
 
 
+_VERBS = ("observe", "obstacles", "create", "update", "delete")
 _EDGES = (("name", "ref"), ("provides", "provides"), ("needs", "needs"), ("stands on", "stands_on"), ("dies with", "dies_with"))
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -263,7 +265,22 @@ def _act(fleet: Fleet, *, can_return: bool) -> None:
         return
     for name, reply in replies.items():
         fleet.outcomes[name].held = reply["held"]
-    fleet.ask({name: {"verb": "commit"} for name in fleet.sessions})
+    with _undisturbed():
+        fleet.ask({name: {"verb": "commit"} for name in fleet.sessions})
+        fleet.close()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignore Ctrl-C: it comes too late when every host has what was asked, and must not part those that keep it from others."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's (signal(7)), and only it may say what becomes of them
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _go_back(fleet: Fleet) -> None:
@@ -289,7 +306,7 @@ def query(verb: str, lab: str, hosts: Sequence[transport.Host], options: Options
         for outcome in fleet.outcomes.values():
             if outcome.error:
                 raise outcome.error
-        return replies
+        return {host.name: replies[host.name] for host in hosts}
 
 
 def drift(lab: str, hosts: Sequence[transport.Host], options: Options) -> list[Outcome]:

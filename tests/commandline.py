@@ -103,10 +103,10 @@ def read_until(process, text):
     raise AssertionError(f'it ended without saying "{text}": {"".join(seen)}')
 
 
-def until(condition, what, patience=PATIENCE):
+def until(condition, what, pause=0.005):
     """Wait for a condition and give what it came to."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < deadline, f"still not: {what}"
-        time.sleep(0.005)
+        time.sleep(pause)
     return found

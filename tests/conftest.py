@@ -18,17 +18,19 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pyroute2.netlink.rtnl.fibmsg
+import pyroute2.netlink.rtnl.ndmsg  # noqa: F401 (here once, and not in each child: see nsprov.kernel.rare)
 import pytest
 
 from nsprov import errors
 from nsprov.agent.run import Run
 from nsprov.kernel import audit
 from nsprov.kernel.lab import Lab
-from nsprov.plan.change import Change, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from nsprov.plan.change import Change, Plan
     from nsprov.plan.resource import Ref, Resource
 
     State = Mapping[Ref, Resource]
@@ -232,7 +234,7 @@ def _report(work: Callable[[], Any]) -> tuple[str, Any]:
         return "value", work()
     except errors.NsprovError as problem:
         return "refused", (type(problem).__name__, tuple(problem.diagnostics), getattr(problem, "errno", None))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (the parent shall see whatever it was)
         return "crashed", traceback.format_exc()
 
 

@@ -158,7 +158,7 @@ class Agent:
         for name in lab.labs():
             manifest = lab.Lab(name).read("manifest.json")
             rows = manifest.get("resources")
-            nodes = sum(1 for row in rows if row[0] == "netns") if isinstance(rows, list) else 0
+            nodes = sum(1 for row in rows if isinstance(row, list) and row[:1] == ["netns"]) if isinstance(rows, list) else 0
             found.append({"lab": name, "nodes": nodes, "since": manifest.get("since", "")})
         return {"labs": found}
 

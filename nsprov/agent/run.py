@@ -208,7 +208,7 @@ class Run:
 
     def holders(self) -> list[str]:
         """Say who keeps a network namespace alive that this run has removed."""
-        return audit.holders(self._netns) if self._netns else []
+        return [who for _, who in audit.holders(self._netns)] if self._netns else []
 
     def _note(self, what: str, began: float) -> None:
         self.timing[what] = self.timing.get(what, 0.0) + time.monotonic() - began

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def audit(lab: str) -> list[Diagnostic]:
     """Give everything on this host that is the lab's: links, namespaces, mounts, files, processes."""
     kernel = Kernel(lab)
-    return [*_links(kernel), *_namespaces(kernel), *_mounts(kernel), *_paths(kernel)]
+    return [*_links(kernel), *_namespaces(kernel), *_users(kernel), *_mounts(kernel), *_paths(kernel)]
 
 
 def _links(kernel: Kernel) -> Iterator[Diagnostic]:
@@ -59,6 +59,15 @@ def _namespaces(kernel: Kernel) -> Iterator[Diagnostic]:
         yield Diagnostic(f'network namespace "{name}" is there', f"/run/netns/{name}", f'It is node "{node}".')
 
 
+def _users(kernel: Kernel) -> Iterator[Diagnostic]:
+    """Processes that are in a node, or hold its network namespace open."""
+    kernel.namespaces.names = kernel.discover()
+    nodes = {inode: node for node in kernel.namespaces.names for inode in inodes(kernel, [node])}
+    for inode, who in holders(set(nodes)):
+        name = kernel.namespaces.names[nodes[inode]]
+        yield Diagnostic(f'node "{nodes[inode]}" is in use', f"/run/netns/{name}", f"{who}.")
+
+
 def _mounts(kernel: Kernel) -> Iterator[Diagnostic]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -88,17 +97,22 @@ def inodes(kernel: Kernel, nodes: Iterable[str]) -> set[int]:
     return found
 
 
-def holders(netns: set[int]) -> list[str]:
-    """Say which processes are in one of these network namespaces, or hold one open."""
-    found = []
+def holders(netns: set[int]) -> list[tuple[int, str]]:
+    """Say which processes are in one of these network namespaces, or hold one open: its inode number and who."""
+    found: list[tuple[int, str]] = []
+    nsfs = os.stat("/proc/self/ns/net").st_dev
     for pid in _processes():
         with contextlib.suppress(OSError):  # it has ended, or it is not ours to look into (ptrace(2))
-            if os.stat(f"/proc/{pid}/ns/net").st_ino in netns:
-                found.append(f"process {pid} ({_command(pid)}) is in it")
+            inode = os.stat(f"/proc/{pid}/ns/net").st_ino
+            if inode in netns:
+                found.append((inode, f"process {pid} ({_command(pid)}) is in it"))
                 continue
-            fds = [f"/proc/{pid}/fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd")]
-            held = [path for path in fds if os.readlink(path).startswith("net:[") and os.stat(path).st_ino in netns]
-            found.extend(f"process {pid} ({_command(pid)}) holds it open as {path}" for path in held)
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                path = f"/proc/{pid}/fd/{fd}"
+                # What was opened through a pin has no name that tells a namespace; its file system and its inode do.
+                about = os.stat(path)
+                if about.st_ino in netns and about.st_dev == nsfs:
+                    found.append((about.st_ino, f"process {pid} ({_command(pid)}) holds it open as {path}"))
     return found
 
 

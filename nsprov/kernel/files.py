@@ -8,11 +8,12 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
+from nsprov.kernel.lab import ETC_NETNS, leads_below
+
 if TYPE_CHECKING:
     from nsprov.kernel.lab import Lab
     from nsprov.kernel.namespaces import Namespaces
 
-ETC_NETNS = "/etc/netns"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -88,10 +89,7 @@ class Files:
 
     def etc_is_ours(self, netns: str) -> bool:
         """Tell whether /etc/netns/NAME is a link into this lab."""
-        try:
-            return os.readlink(f"{ETC_NETNS}/{netns}").startswith(f"{self._lab.root}/")
-        except OSError:
-            return False
+        return leads_below(f"{ETC_NETNS}/{netns}", self._lab.root)
 
     def etc_exists(self, netns: str) -> bool:
         """Tell whether there is anything at /etc/netns/NAME."""

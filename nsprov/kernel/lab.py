@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUN = "/run/nsprov"
+ETC_NETNS = "/etc/netns"
 _MADE = ".made"
 """A link of this name leads to a directory (`/run/netns`, `/etc/netns`) that we made and that goes with the last lab."""
 
@@ -64,7 +65,11 @@ class Lab:
             libc.mount(None, self.pins, None, libc.MS_PRIVATE)
 
     def close(self) -> None:
-        """Drop the lab's file system with every pin and file in it."""
+        """Drop the lab's file system with every pin and file in it, and what leads into it."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(ETC_NETNS):
+                if leads_below(f"{ETC_NETNS}/{name}", self.root):
+                    os.unlink(f"{ETC_NETNS}/{name}")
         while libc.is_mount(self.root):
             libc.umount(self.root)
         with contextlib.suppress(FileNotFoundError):
@@ -116,7 +121,11 @@ class Lab:
 
         """
         _open_run()
-        fd = self._take(holder)
+        try:
+            fd = self._take(holder)
+        except BaseException:
+            _close_run()
+            raise
         try:
             yield
         finally:
@@ -154,6 +163,14 @@ class Lab:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.lock)
         _close_run()
+
+
+def leads_below(link: str, top: str) -> bool:
+    """Tell whether a path is a symbolic link to something below a directory."""
+    try:
+        return os.readlink(link).startswith(f"{top}/")
+    except OSError:
+        return False
 
 
 def _open_run() -> None:

@@ -145,6 +145,10 @@ class Mounts:
             for path in (NETNS, RUN, "/sys"):
                 while libc.is_mount(path):
                     libc.umount(path)
+            # Where / is shared, each pin is there twice: below the shared /run/netns, and hidden in what that was bound from.
+            for path in _mounted_below(NETNS):
+                with contextlib.suppress(OSError):  # somebody else's name, with a character that the list escapes
+                    libc.umount(path)
             fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
             yield fd
@@ -171,6 +175,13 @@ class Mounts:
         return made
 
 
+def _mounted_below(top: str) -> list[str]:
+    """Give the mount points below a directory, the newest first."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        found = [line.split(" ", 5)[4] for line in file]
+    return [path for path in reversed(found) if path.startswith(f"{top}/")]
+
+
 def _tree(path: str, stack: contextlib.ExitStack, *, recursive: bool = False) -> int:
     fd = libc.open_tree(path, recursive=recursive)
     stack.callback(os.close, fd)
@@ -184,6 +195,8 @@ def _attach(overlays: Mapping[str, int], trees: Mapping[str, tuple[int, bool]]) 
         while _is_unlinked(target):
             libc.umount(target, libc.MNT_DETACH)
         if not os.path.exists(target):
+            if os.path.islink(target):  # it leads nowhere, as /etc/resolv.conf does where no resolver runs
+                os.unlink(target)
             os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
             os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
         libc.move_mount(fd, target)

@@ -38,7 +38,12 @@ class Neighbour(Resource):
         return Ref(NAME, f"{place(self.node)}/{self.dev}/{self.address}")
 
     def stands_on(self) -> tuple[str, ...]:
-        """Its link."""
+        """Its link, and for ARP the link's addresses: with the last of them the kernel drops all entries (arp_ifdown())."""
+        own = f"{place(self.node)}/{self.dev}"
+        return (f"link:{own}",) if ":" in self.address else (f"link:{own}", f"addr:{own}/4")
+
+    def dies_with(self) -> tuple[str, ...]:
+        """Its link alone, for it may be there without an address."""
         return (f"link:{place(self.node)}/{self.dev}",)
 
     def watches(self) -> tuple[tuple[str, str, str | int], ...]:

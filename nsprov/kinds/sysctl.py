@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from nsprov.kernel.netlink import refused
-from nsprov.plan.resource import IDENTITY, Ref, Resource
+from nsprov.plan.resource import IDENTITY, LAB_TOKEN, Ref, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,15 +45,21 @@ class Sysctl(Resource):
             return own
         return (f"link:{self.node}/{device[1].replace('/', '.')}",)
 
+    def dies_with(self) -> tuple[str, ...]:
+        """The lab's own file system, which has the record: an older one must not be taken for a new device's value."""
+        return (LAB_TOKEN,)
+
 
 SCHEMA = Sysctl
 
 
 def observe(kernel: Kernel, known: Mapping[Ref, Sysctl]) -> Iterable[Sysctl]:
-    """Give the values of the sysctls that we have set before."""
+    """Give the values of the known sysctls that we have set before, and without a record of all that we have."""
     originals = kernel.lab.read(_ORIGINALS)
     with kernel.namespaces.inside("net"):
         for name in sorted(originals):
+            if not kernel.seen.thorough and Ref(NAME, name) not in known:
+                continue
             node, _, key = name.partition("/")
             if not kernel.seen.dump(node).links:
                 continue

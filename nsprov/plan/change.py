@@ -98,8 +98,14 @@ def load_state(rows: Sequence[Sequence[Any]], kinds: Mapping[str, type[Resource]
         InputError: a kind or a field that this version does not know.
 
     """
-    resources = [decode(_kind(row[0], kinds), row[1]) for row in rows]
+    resources = [_load_row(row, kinds) for row in rows]
     return {resource.ref(): resource for resource in resources}
+
+
+def _load_row(row: Any, kinds: Mapping[str, type[Resource]]) -> Resource:
+    if not isinstance(row, list) or list(map(type, row)) != [str, dict]:
+        raise InputError(Diagnostic(summary=f"{row!r} is no resource", hint="use the same nsprov version on both sides"))
+    return decode(_kind(row[0], kinds), row[1])
 
 
 def dump_plan(plan: Plan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 
 import jsonschema
 import pytest
@@ -49,7 +50,7 @@ def test_help(nsprov, command):
 
     assert "Usage:" in said.out
     assert nsprov(command, "-h").out == said.out
-    assert "" == said.err
+    assert said.err == ""
 
 
 def test_help_of_all(nsprov):
@@ -71,25 +72,31 @@ def test_exit_0_when_done_and_when_there_is_nothing_to_do(pair):
         pair(command)
 
 
-def test_exit_1_when_something_is_in_the_way(pair, run_command):
-    """A network namespace of somebody else is a conflict; it and its contents stay."""
+@pytest.fixture(name="foreign")
+def _foreign(run_command):
+    """Make a network namespace of somebody else, with a link in it, and remove it in the end."""
     run_command("ip", "netns", "add", "pair-n2")
-    run_command("ip", "-n", "pair-n2", "link", "add", "theirs", "type", "dummy")
-    said = pair("up", code=1)
-    theirs = run_command("ip", "-n", "pair-n2", "-o", "link", "show", "theirs")
+    run_command("ip", "-n", "pair-n2", "link", "add", "theirs", "type", "bridge")
+    yield
     run_command("ip", "netns", "del", "pair-n2")
     run_command("umount", "/run/netns")
     os.rmdir("/run/netns")
 
-    assert "theirs" in theirs
+
+@pytest.mark.usefixtures("foreign")
+def test_exit_1_when_something_is_in_the_way(pair, run_command):
+    """A network namespace of somebody else is a conflict; it and its contents stay."""
+    said = pair("up", code=1)
+
+    assert "theirs" in run_command("ip", "-n", "pair-n2", "-o", "link", "show", "theirs")
     assert "--> localhost/netns:n2" in said.err
     assert "help: remove it" in said.err
 
 
-@pytest.mark.parametrize("argv", [("up", "--nope"), ("nope",), ("exec",), ("up", "a", "b"), ("plan", "-o", "xml"), ("up", "-f", "0")])
-def test_exit_2_when_the_usage_is_wrong(nsprov, argv):
+@pytest.mark.parametrize("line", ["up --nope", "nope", "exec", "up a b", "plan -o xml", "up -f 0"])
+def test_exit_2_when_the_usage_is_wrong(nsprov, line):
     """An unknown option, command or value, and an argument too few or too many."""
-    assert "Usage:" in nsprov(*argv, code=2).err
+    assert "Usage:" in nsprov(*line.split(), code=2).err
 
 
 WRONG = {
@@ -110,7 +117,7 @@ def test_exit_3_when_the_file_is_wrong(nsprov, command, text):
 
     assert re.search(rf"^  --> {WRONG[text]}$", said.err, re.MULTILINE)
     assert "  help: " in said.err
-    assert "" == said.out
+    assert said.out == ""
 
 
 def test_exit_3_when_there_is_no_file(nsprov):
@@ -194,17 +201,15 @@ def test_exit_8_when_another_run_holds_the_lab(pair):
     done = finish(first)
     pair("down")
 
-    assert 0 == done.code
+    assert done.code == 0
     assert re.search(r"Held by alice@\S+, pid \d+ on \S+, since \d{4}-", said.err)
     assert "  help: wait for it to end" in said.err
 
 
-@pytest.mark.parametrize(
-    "argv", [("exec", "zz", "--", "true"), ("status", "--lab", "nothere"), ("render", "zz"), ("shell", "zz"), ("exec", "--lab", "zz", "n1", "true")]
-)
-def test_exit_9_when_nothing_matches(lab, argv):
+@pytest.mark.parametrize("line", ["exec zz -- true", "status --lab nothere", "render zz", "shell zz", "exec --lab zz n1 true"])
+def test_exit_9_when_nothing_matches(lab, line):
     """A node, a lab or a host that is not there, and which there are."""
-    said = lab(*argv, code=9)
+    said = lab(*line.split(), code=9)
 
     assert "  help: " in said.err
 
@@ -246,8 +251,8 @@ def test_jsonl_is_one_document_a_line(pair):
     pair("down")
     events = [row["event"] for row in rows]
 
-    assert ["step", "change", "end"] == sorted(set(events), key=events.index)
-    assert {"event": "step", "host": "localhost", "step": "create netns", "done": 0} == {k: rows[0][k] for k in rows[0] if k != "total"}
+    assert sorted(set(events), key=events.index) == ["step", "change", "end"]
+    assert tuple(rows[0][key] for key in ("host", "step", "done")) == ("localhost", "create netns", 0)
     assert rows[-1]["ok"] is True
 
 
@@ -258,7 +263,7 @@ def test_an_error_in_json(pair):
     found = said.json["hosts"]["localhost"]
 
     assert found["ok"] is False
-    assert "StepFailed" == found["error"]
+    assert found["error"] == "StepFailed"
     assert found["diagnostics"][0]["where"].startswith("localhost/sysctl:n2")
 
 
@@ -272,7 +277,7 @@ def test_results_on_stdout_progress_on_stderr(pair):
     assert "create netns (0 of" in loud.err
     assert "create netns (0 of" not in loud.out
     assert loud.out == quiet.out
-    assert "" == quiet.err
+    assert quiet.err == ""
 
 
 def test_timing(pair):
@@ -360,7 +365,7 @@ def test_a_saved_plan(pair):
     pair("up", "saved.json", code=7)
     pair("down")
 
-    assert 0o600 == mode
+    assert mode == 0o600
 
 
 # -- other commands ---------------------------------------------------------------------------------------------------
@@ -400,18 +405,18 @@ def test_ls(lab):
     """The lab with its number of nodes, as text and as JSON."""
     rows = lab("ls", "-o", "json").json
 
-    assert [("pair", "localhost", 2)] == [(row["lab"], row["host"], row["nodes"]) for row in rows]
+    assert [(row["lab"], row["host"], row["nodes"]) for row in rows] == [("pair", "localhost", 2)]
     assert re.search(r"^pair +localhost +2 +\d{4}-", lab("ls").out, re.MULTILINE)
 
 
 def test_exec_and_shell(lab):
     """Exit codes, stdin and the node's view, without an agent."""
-    assert "n1\n" == lab("exec", "n1", "--", "hostname").out
+    assert lab("exec", "n1", "--", "hostname").out == "n1\n"
     lab("exec", "n1", "--", "sh", "-c", "exit 7", code=7)
     lab("exec", "n1", "--", "/etc/passwd", code=126)
     lab("exec", "n1", "--", "no-such-command", code=127)
-    assert "\x00\xff" == lab("exec", "n1", "--", "cat", input=b"\x00\xc3\xbf").out
-    assert "n2\n" == lab("shell", "n2", input=b"hostname; exit 4\n", code=4, env={"SHELL": "/bin/sh"}).out
+    assert lab("exec", "n1", "--", "cat", input=b"\x00\xc3\xbf").out == "\x00\xff"
+    assert lab("shell", "n2", input=b"hostname; exit 4\n", code=4, env={"SHELL": "/bin/sh"}).out == "n2\n"
 
 
 def test_two_labs_with_the_same_node_names(nsprov, run_command):
@@ -427,3 +432,52 @@ def test_two_labs_with_the_same_node_names(nsprov, run_command):
     run_command("ip", "netns", "exec", "green-web1", "ping", "-c1", "-W2", "10.50.2.20")
     nsprov("down", green)
     nsprov("audit", green)
+
+
+# -- a way back that is not there -------------------------------------------------------------------------------------
+
+
+class Usurper(threading.Thread):
+    """Takes a namespace's name in /run/netns as soon as it is free."""
+
+    def __init__(self, name):
+        """Store the path."""
+        super().__init__(daemon=True)
+        self.path = f"/run/netns/{name}"
+
+    def run(self):
+        """Wait for the name to be free, and bind the sandbox's own network namespace there."""
+        until(lambda: not os.path.lexists(self.path), "the name is free", pause=0)
+        with open(self.path, "x", encoding="utf-8"):
+            pass
+        subprocess.run(["mount", "--bind", "/proc/self/ns/net", self.path], check=True)
+
+    def leave(self):
+        """Give the name back."""
+        self.join()
+        subprocess.run(["umount", self.path], check=True)
+        os.unlink(self.path)
+
+
+@pytest.fixture(name="usurper")
+def _usurper(nsprov):
+    """Bring a lab up whose one node's name will be taken as soon as the node is removed."""
+    nsprov.write("topology.yml", "name: stuck\nnodes: {old: {}}\n")
+    nsprov("up")
+    found = Usurper("stuck-old")
+    found.start()
+    yield found
+    found.leave()
+    nsprov("down", "--lab", "stuck")
+    nsprov("audit", "--lab", "stuck")
+
+
+@pytest.mark.usefixtures("usurper")
+def test_exit_6_when_there_is_no_way_back(nsprov):
+    """A step fails, and meanwhile somebody took the name of a node that was removed: what is not back is listed."""
+    refused = '  "n[1:60]": {}\n  zz: {sysctls: {net.ipv4.ip_default_ttl: 100000}}\n'
+    nsprov.write("topology.yml", f"name: stuck\nnodes:\n{refused}")
+    said = nsprov("up", code=6)
+
+    assert "stuck-old" in said.err
+    assert "as it was before this run" not in said.err

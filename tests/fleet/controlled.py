@@ -15,7 +15,20 @@ import pytest
 from commandline import PATIENCE, PROGRAM, CommandLine, finish, read_until, until
 from labhosts import PASSWORD
 
-__all__ = ["EDITED", "INVENTORY", "LAB", "PATIENCE", "PROGRAM", "Fleet", "big", "demo", "finish", "fleet", "read_until", "until"]
+__all__ = [
+    "EDITED",
+    "INVENTORY",
+    "LAB",
+    "PATIENCE",
+    "PROGRAM",
+    "Fleet",
+    "big",
+    "demo_fixture",
+    "finish",
+    "fleet_fixture",
+    "read_until",
+    "until",
+]
 
 INVENTORY = f"""\
 all:
@@ -120,13 +133,21 @@ class Fleet:
             return (self.hosts[host].root / f"run/nsprov/{lab}.lock").read_text()
         return ""
 
-    def clean_up(self):
-        """End what runs and take down what a failed test left."""
+    def check(self):
+        """End what runs, fail if anything is left, and remove that, so that the next test begins with nothing."""
         self.nsprov.end()
-        if self.changed_hosts():
-            self.inventory(INVENTORY)
-            for lab in ("demo", "big"):
-                self.nsprov("down", "--lab", lab, code=None)
+        try:
+            self.nothing_left()
+        finally:
+            if self.changed_hosts():
+                self._remove()
+
+    def _remove(self):
+        self.inventory(INVENTORY)
+        for lab in ("demo", "big"):
+            self.nsprov("down", "--lab", lab, code=None)
+        for host in self.hosts:
+            host.run("umount -q /run/netns/*; rm -f /run/netns/*; umount -q /run/netns; rmdir /run/netns; true")
 
 
 def big(count, per_host=3):
@@ -144,16 +165,15 @@ def big(count, per_host=3):
 
 
 @pytest.fixture(name="fleet")
-def fleet(lab, tmp_path):
+def fleet_fixture(lab, tmp_path):
     """Give the fleet, and fail if a test leaves anything on a host or here."""
     found = Fleet(lab, tmp_path)
     yield found
-    found.clean_up()
-    found.nothing_left()
+    found.check()
 
 
 @pytest.fixture(name="demo")
-def demo(fleet):
+def demo_fixture(fleet):
     """Bring the lab up, and take it down in the end."""
     fleet.nsprov("up")
     yield fleet

@@ -8,87 +8,82 @@ import subprocess
 
 import pexpect
 import pytest
-from controlled import PATIENCE, PROGRAM, demo, fleet, finish  # noqa: F401 - fixtures
+from controlled import PATIENCE, PROGRAM, demo_fixture, finish, fleet_fixture, until  # noqa: F401 - fixtures
 
 NODES = ("a1", "b1", "c1")
 """As root, through sudo without a password, through sudo with one."""
 
 
-@pytest.fixture(name="ready")
-def _ready(demo):
-    """Give the lab that is up, with the topology where `exec` looks for it."""
-    return demo
-
-
 @pytest.mark.parametrize("node", NODES)
-def test_the_command_runs_in_the_node(ready, node):
+def test_the_command_runs_in_the_node(demo, node):
     """It has the node's hostname and network, and root's identity, however we came in."""
-    said = ready.nsprov("exec", node, "--", "sh", "-c", "hostname; ls /run/netns >/dev/null; id -u; ip -o link | wc -l")
+    said = demo.nsprov("exec", node, "--", "sh", "-c", "hostname; ls /run/netns >/dev/null; id -u; ip -o link | wc -l")
 
     assert node == said.out.split()[0]
-    assert "0" == said.out.split()[1]
+    assert said.out.split()[1] == "0"
 
 
 @pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize(
     ("code", "command"), [(0, ["true"]), (7, ["sh", "-c", "exit 7"]), (126, ["/etc/passwd"]), (127, ["no-such-command"])]
 )
-def test_exit_codes(ready, node, code, command):
+def test_exit_codes(demo, node, code, command):
     """The command's own code; 126 if it cannot be run and 127 if there is none, as in a shell."""
-    said = ready.nsprov("exec", node, "--", *command, code=code)
+    said = demo.nsprov("exec", node, "--", *command, code=code)
 
     assert code in (0, 7) or command[0] in said.err
 
 
-def test_a_command_that_dies_of_a_signal(ready):
+def test_a_command_that_dies_of_a_signal(demo):
     """128 and the signal's number, as in a shell, or at the least no success."""
-    assert ready.nsprov("exec", "a1", "--", "sh", "-c", "kill -9 $$", code=None).code in (137, 255)
+    assert demo.nsprov("exec", "a1", "--", "sh", "-c", "kill -9 $$", code=None).code in (137, 255)
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_five_megabytes_both_ways(ready, node):
+def test_five_megabytes_both_ways(demo, node):
     """Stdin is piped through, binary clean, and what comes back is the same."""
     data = os.urandom(5_000_000)
-    argv = [*PROGRAM, "exec", *ready.nsprov.options, node, "--", "cat"]
-    where = {"cwd": ready.nsprov.folder, "env": ready.nsprov.environment}
+    argv = [*PROGRAM, "exec", *demo.nsprov.options, node, "--", "cat"]
+    where = {"cwd": demo.nsprov.folder, "env": demo.nsprov.environment}
     done = subprocess.run(argv, input=data, capture_output=True, check=False, timeout=4 * PATIENCE, **where)
 
-    assert (0, b"") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, b"")
     assert hashlib.sha256(data).hexdigest() == hashlib.sha256(done.stdout).hexdigest()
 
 
-def test_stdin_that_nobody_reads(ready):
+def test_stdin_that_nobody_reads(demo):
     """A command that ends without reading what it is given ends us too, with its code."""
-    assert 3 == ready.nsprov("exec", "b1", "--", "sh", "-c", "exit 3", code=3, input=os.urandom(5_000_000)).code
+    assert demo.nsprov("exec", "b1", "--", "sh", "-c", "exit 3", code=3, input=os.urandom(5_000_000)).code == 3
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_stdout_and_stderr_stay_apart(ready, node):
+def test_stdout_and_stderr_stay_apart(demo, node):
     """What the command says on one does not appear on the other, whatever the amount."""
-    said = ready.nsprov("exec", node, "--", "sh", "-c", "head -c 300000 /dev/zero | tr '\\0' o; head -c 300000 /dev/zero | tr '\\0' e >&2")
+    much = "head -c 300000 /dev/zero | tr '\\0'"
+    said = demo.nsprov("exec", node, "--", "sh", "-c", f"{much} o; {much} e >&2")
 
     assert ({"o"}, 300_000) == (set(said.out), len(said.out))
     assert ({"e"}, 300_000) == (set(said.err), len(said.err))
 
 
-def test_no_terminal_without_one(ready):
+def test_no_terminal_without_one(demo):
     """`exec` has pipes: `tty` says so."""
-    assert "not a tty\n" == ready.nsprov("exec", "a1", "--", "tty", code=1).out
+    assert demo.nsprov("exec", "a1", "--", "tty", code=1).out == "not a tty\n"
 
 
-def test_options_of_the_command_are_its_own(ready):
+def test_options_of_the_command_are_its_own(demo):
     """What stands after `--` is passed on as it is, spaces and options included."""
-    said = ready.nsprov("exec", "b1", "--", "printf", "%s|", "-o", "json", "a  b", "$HOME", "")
+    said = demo.nsprov("exec", "b1", "--", "printf", "%s|", "-o", "json", "a  b", "$HOME", "")
 
-    assert "-o|json|a  b|$HOME||" == said.out
+    assert said.out == "-o|json|a  b|$HOME||"
 
 
-def test_a_node_that_is_not_there(ready):
+def test_a_node_that_is_not_there(demo):
     """Exit 9 with the place to look: by the file, and on the host when the file has it and the host has not."""
-    by_file = ready.nsprov("exec", "zz", "--", "true", code=9)
-    ready.nsprov("down")
-    on_host = ready.nsprov("exec", "b1", "--", "true", code=9)
-    ready.nsprov("up")
+    by_file = demo.nsprov("exec", "zz", "--", "true", code=9)
+    demo.nsprov("down")
+    on_host = demo.nsprov("exec", "b1", "--", "true", code=9)
+    demo.nsprov("up")
 
     assert 'there is no node "zz"' in by_file.err
     assert "help: use a name that the topology has" in by_file.err
@@ -96,32 +91,34 @@ def test_a_node_that_is_not_there(ready):
     assert "--> lab2" in on_host.err
 
 
-def test_one_exec_channel(ready):
+def test_one_exec_channel(demo):
     """The command comes over the channel that started the agent."""
-    before = ready.hosts[1].sessions(), ready.hosts[1].logins()
-    ready.nsprov("exec", "b1", "--", "true")
+    before = demo.hosts[1].sessions(), demo.hosts[1].logins()
+    demo.nsprov("exec", "b1", "--", "true")
 
-    assert (1, 1) == (ready.hosts[1].sessions() - before[0], ready.hosts[1].logins() - before[1])
+    assert (demo.hosts[1].sessions() - before[0], demo.hosts[1].logins() - before[1]) == (1, 1)
 
 
-def test_nothing_runs_on_when_we_are_killed(ready):
+def test_nothing_runs_on_when_we_are_killed(demo):
     """A command that reads its stdin sees the end of it when the controller is gone."""
-    process = ready.nsprov.start("exec", "b1", "--", "sh", "-c", "echo ready; cat", stdin=subprocess.PIPE)
-    assert b"ready\n" == process.stdout.readline()
+    process = demo.nsprov.start("exec", "b1", "--", "sh", "-c", "echo ready; cat", stdin=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
     process.kill()
     finish(process)
 
+    until(lambda: demo.hosts[1].run("pgrep -x cat || true") == "", "the command has ended")
+
 
 @pytest.fixture(name="shell")
-def _shell(ready):
+def _shell(demo):
     """Open shells in nodes, on a terminal of 40 rows and 110 columns."""
     opened = []
 
     def open_shell(node):
-        argv = [*PROGRAM[1:], "shell", *ready.nsprov.options, node]
-        environment = {**ready.nsprov.environment, "SHELL": "/bin/sh", "TERM": "vt100"}
+        argv = [*PROGRAM[1:], "shell", *demo.nsprov.options, node]
+        environment = {**demo.nsprov.environment, "SHELL": "/bin/sh", "TERM": "vt100"}
         child = pexpect.spawn(
-            PROGRAM[0], argv, cwd=str(ready.nsprov.folder), env=environment, dimensions=(40, 110), timeout=PATIENCE
+            PROGRAM[0], argv, cwd=str(demo.nsprov.folder), env=environment, dimensions=(40, 110), timeout=PATIENCE
         )
         opened.append(child)
         child.expect("[#$] ")
@@ -143,7 +140,7 @@ def test_a_shell_is_on_a_terminal(shell, node):
     child.expect(pexpect.EOF)
     child.close()
 
-    assert 5 == child.exitstatus
+    assert child.exitstatus == 5
 
 
 def test_control_c_in_a_shell_is_the_commands(shell):
@@ -165,11 +162,11 @@ def test_the_end_of_input_ends_a_shell(shell):
     child.expect(pexpect.EOF)
     child.close()
 
-    assert 0 == child.exitstatus
+    assert child.exitstatus == 0
 
 
-def test_a_shell_without_a_terminal(ready):
+def test_a_shell_without_a_terminal(demo):
     """With stdin from a pipe there is no terminal; the shell runs what it reads."""
-    said = ready.nsprov("shell", "b1", input=b"hostname\nexit 4\n", code=4, env={"SHELL": "/bin/sh"})
+    said = demo.nsprov("shell", "b1", input=b"hostname\nexit 4\n", code=4, env={"SHELL": "/bin/sh"})
 
-    assert "b1\n" == said.out
+    assert said.out == "b1\n"

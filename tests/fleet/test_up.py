@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from controlled import EDITED, INVENTORY, big, demo, fleet  # noqa: F401 - fixtures
+from controlled import EDITED, INVENTORY, big, demo_fixture, fleet_fixture  # noqa: F401 - fixtures
 from labhosts import PYTHONS
 
 
@@ -11,17 +11,17 @@ def test_plan_changes_nothing(fleet):
     """`plan` says what `up` would do on each host and touches none of them."""
     said = fleet.nsprov("plan")
 
-    assert [] == fleet.changed_hosts()
+    assert fleet.changed_hosts() == []
     assert all(f"lab demo on lab{number}: " in said.out for number in (1, 2, 3))
     assert "+ create  netns:c1  (new)" in said.out
 
 
 def test_up_makes_the_nodes_where_they_belong(demo):
     """Every node is a named network namespace on its host and nowhere else, the controller included."""
-    assert ["demo-a1", "demo-a2"] == demo.netns(0)
-    assert ["demo-b1", "demo-b2"] == demo.netns(1)
-    assert ["demo-c1"] == demo.netns(2)
-    assert ["h1", "h2", "h3"] == demo.changed_hosts()
+    assert demo.netns(0) == ["demo-a1", "demo-a2"]
+    assert demo.netns(1) == ["demo-b1", "demo-b2"]
+    assert demo.netns(2) == ["demo-c1"]
+    assert demo.changed_hosts() == ["h1", "h2", "h3"]
 
 
 def test_nodes_of_a_host_reach_each_other(demo):
@@ -30,7 +30,7 @@ def test_nodes_of_a_host_reach_each_other(demo):
         demo.hosts[0].run(command)
     demo.hosts[1].run("ip netns exec demo-b1 ping -c1 -W2 10.61.2.2")
 
-    assert "1\n" == demo.hosts[2].run("ip netns exec demo-c1 cat /proc/sys/net/ipv4/ip_forward")
+    assert demo.hosts[2].run("ip netns exec demo-c1 cat /proc/sys/net/ipv4/ip_forward") == "1\n"
 
 
 def test_nodes_are_namespaces_of_their_own(demo):
@@ -41,7 +41,7 @@ def test_nodes_are_namespaces_of_their_own(demo):
 
     assert "10.87.0.1" not in host.run("nsenter --net=/run/netns/demo-a1 ip addr")
     assert "eth0" in own
-    assert "a1\n" == name
+    assert name == "a1\n"
 
 
 def test_the_second_up_has_nothing_to_do(demo):
@@ -49,8 +49,8 @@ def test_the_second_up_has_nothing_to_do(demo):
     before = demo.look()
     said = demo.nsprov("up")
 
-    assert 3 == said.out.count("nothing to do")
-    assert [] == demo.changed_hosts(before)
+    assert said.out.count("nothing to do") == 3
+    assert demo.changed_hosts(before) == []
 
 
 def test_an_edit_is_pending_until_it_is_applied(demo):
@@ -63,8 +63,8 @@ def test_an_edit_is_pending_until_it_is_applied(demo):
     demo.nsprov("diff")
 
     assert "create  netns:b3" in said.out
-    assert [1, 1] == [sum(done[host]["counts"].values()) for host in ("lab1", "lab3")], "only /etc/hosts"
-    assert ["demo-b1", "demo-b2", "demo-b3"] == demo.netns(1)
+    assert [sum(done[host]["counts"].values()) for host in ("lab1", "lab3")] == [1, 1], "only /etc/hosts"
+    assert demo.netns(1) == ["demo-b1", "demo-b2", "demo-b3"]
 
 
 def test_status_sees_drift(demo):
@@ -86,14 +86,14 @@ def test_audit_finds_what_is_there(fleet):
     after = fleet.nsprov("audit")
 
     assert 'network namespace "demo-c1" is there' in said.out
-    assert 3 == after.out.count("nothing is left")
+    assert after.out.count("nothing is left") == 3
 
 
 def test_ls_lists_labs_by_host(demo):
     """`ls` shows each host's share of the lab."""
     rows = demo.nsprov("ls", "-o", "json").json
 
-    assert [("lab1", "demo", 2), ("lab2", "demo", 2), ("lab3", "demo", 1)] == [(r["host"], r["lab"], r["nodes"]) for r in rows]
+    assert [(r["host"], r["lab"], r["nodes"]) for r in rows] == [("lab1", "demo", 2), ("lab2", "demo", 2), ("lab3", "demo", 1)]
 
 
 def test_down_by_file(fleet):
@@ -153,7 +153,7 @@ def test_a_saved_plan_is_carried_out(fleet):
     (fleet.nsprov.folder / "topology.yml").unlink()
     fleet.nsprov("up", "saved.json")
 
-    assert ["demo-c1"] == fleet.netns(2)
+    assert fleet.netns(2) == ["demo-c1"]
     fleet.nsprov("down", "--lab", "demo")
 
 
@@ -165,7 +165,7 @@ def test_a_saved_plan_that_is_stale_is_refused(demo):
     before = demo.look()
     said = demo.nsprov("up", "saved.json", code=7)
 
-    assert [] == demo.changed_hosts(before)
+    assert demo.changed_hosts(before) == []
     assert "the host has changed since the plan was saved" in said.err
     assert "--> lab2" in said.err
     assert "help: make a new plan" in said.err

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from controlled import EDITED, INVENTORY, LAB, demo, finish, fleet, until  # noqa: F401 - fixtures
+from controlled import EDITED, INVENTORY, LAB, demo_fixture, finish, fleet_fixture, until  # noqa: F401 - fixtures
 from labhosts import PASSWORD
 
 REFUSED = EDITED.replace("net.ipv4.ip_forward: 1", "net.ipv4.ip_forward: 1, net.ipv4.ip_default_ttl: 100000")
@@ -34,8 +34,8 @@ def test_what_one_kernel_refuses_is_put_back_everywhere(demo):
 
     demo.topology(LAB)
     said = demo.nsprov("diff")
-    assert 3 == said.out.count("nothing to do")
-    assert ["demo-b1", "demo-b2"] == demo.netns(1)
+    assert said.out.count("nothing to do") == 3
+    assert demo.netns(1) == ["demo-b1", "demo-b2"]
     assert before["controller"] == demo.look()["controller"]
 
 
@@ -47,7 +47,7 @@ def test_a_foreign_namespace_is_never_touched(fleet):
     left = fleet.changed_hosts(with_foreign)
     fleet.hosts[2].run("ip netns del demo-c1; umount /run/netns; rmdir /run/netns")
 
-    assert [] == left
+    assert left == []
     assert 'something is in the way of "netns:c1"' in said.err
     assert "created" not in said.out
     assert "--> lab3/netns:c1" in said.err
@@ -60,7 +60,7 @@ def test_a_host_that_does_not_answer(fleet, command):
     fleet.inventory(INVENTORY.replace("host: 10.87.0.2", "host: 10.87.0.2\n      port: 2222"))
     said = fleet.nsprov(command, code=4)
 
-    assert [] == fleet.changed_hosts()
+    assert fleet.changed_hosts() == []
     assert "lab@[10.87.0.2]:2222 does not answer" in said.err
     assert "help: check the address and the port, and that sshd runs" in said.err
 
@@ -84,7 +84,7 @@ def test_down_with_a_host_away(demo):
     said = demo.nsprov("down", code=4)
     demo.inventory(INVENTORY)
 
-    assert [] == demo.changed_hosts(before)
+    assert demo.changed_hosts(before) == []
     assert "--> lab2" in said.err
 
 
@@ -93,7 +93,7 @@ def test_a_wrong_password(fleet):
     fleet.inventory(INVENTORY.replace(PASSWORD, "hunter2x"))
     said = fleet.nsprov("up", code=4, env={"NSPROV_OUTPUT": "json"})
 
-    assert [] == fleet.changed_hosts()
+    assert fleet.changed_hosts() == []
     assert "sudo did not accept the password" in said.err
     assert "help: check the password given with --ask-become-pass (-K)" in said.err
     assert "hunter2x" not in said.out + said.err
@@ -104,7 +104,7 @@ def test_no_password_where_sudo_wants_one(fleet):
     fleet.inventory(INVENTORY.replace(PASSWORD_LINE, ""))
     said = fleet.nsprov("up", code=4)
 
-    assert [] == fleet.changed_hosts()
+    assert fleet.changed_hosts() == []
     assert "sudo asks for a password" in said.err
     assert "help: give it with --ask-become-pass (-K)" in said.err
 
@@ -165,8 +165,10 @@ def test_the_password_is_seen_nowhere(fleet):
     assert any(b"sudo" in text for text in watch.seen), "the watch saw sudo run"
     assert all(PASSWORD not in one.out + one.err for one in said)
     for host in fleet.hosts:
-        grep = f"grep -rl '{PASSWORD[:-1]}[{PASSWORD[-1]}]' /run /tmp /var/cache/nsprov /var/log /home/labpw 2>/dev/null || true"
-        assert "" == host.run(grep)
+        grep = (
+            f"grep -rl '{PASSWORD[:-1]}[{PASSWORD[-1]}]' /run /tmp /var/cache/nsprov /var/log /home/labpw 2>/dev/null || true"
+        )
+        assert host.run(grep) == ""
 
 
 def test_two_controllers_at_once(fleet):
@@ -180,7 +182,7 @@ def test_two_controllers_at_once(fleet):
     fleet.nsprov("diff")
     fleet.nsprov("down")
 
-    assert 0 == done.code
+    assert done.code == 0
     assert 'lab "demo" is locked by another run' in said.err
     assert "Held by alice@" in said.err
     assert "help: wait for it to end, or stop it" in said.err
