@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nsprov.topology.model import Topology
 
 _HEAD = """\
-  graph [fontname="Helvetica", nodesep=0.4, ranksep=0.9, bgcolor=white, labelloc=t, splines=line]
+  graph [fontname="Helvetica", nodesep=0.4, ranksep=0.9, bgcolor=white, labelloc=t]
   node [shape=plain, fontname="Helvetica", fontsize=11]
   edge [fontname="Helvetica", fontsize=9, color="#57606a", fontcolor="#57606a", labeldistance=1.6]"""
 _FILL = {BRIDGE: "#fff3d6", HOST: "#e7e9ec"}

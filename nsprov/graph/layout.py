@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 ROW_GAP, GAP, CHAIN_GAP = 74, 28, 104
 _GRID_GAP, _FRAME_PAD, _FRAME_HEAD, _PART_GAP = 14, 22, 30, 48
-_WIDTH, _ASPECT = 1080, 1.6
+_WIDTH, _ASPECT = 1200, 1.6
+_NARROW, _SPREAD = 420, 2.5
+"""Leaves of a node take this width before they become a grid; rows of boxes that join others may be so much wider."""
 """A picture is this wide before it wraps; a large one keeps this proportion."""
 
 
@@ -98,9 +100,10 @@ def _component(keys: Sequence[str], near: Mapping[str, Sequence[str]], bridges: 
         return _chain(chain, sizes)
     ranked = ranks.ranks(keys, near, bridges)
     blocks = {key: _block(key, ranked.leaves.get(key, ()), key in bridges, sizes, gutter) for row in ranked.rows for key in row}
-    limit = _limit(block.width * block.height for block in blocks.values())
+    limit = _SPREAD * _limit(block.width * block.height for block in blocks.values())
     rows = [part for row in ranked.rows for part in _wrapped(row, blocks, limit)]
-    return _stacked(rows, blocks, near)
+    part = _stacked(rows, blocks, near)
+    return replace(part, places={**part.places, **_stretched(rows, part.places, near, bridges)})
 
 
 def _limit(areas: Iterable[float]) -> float:
@@ -129,8 +132,9 @@ def _block(key: str, leaves: Sequence[str], is_bridge: bool, sizes: Sizes, gutte
     if not leaves:
         return Part(width, height, {key: Place(0, 0, width, height)}, {})
     row = sum(sizes[leaf][0] for leaf in leaves) + GAP * (len(leaves) - 1)
-    in_grid = row > _WIDTH / (1 if is_bridge else 2)
-    under = _grid(leaves, sizes, gutter) if in_grid else _row(leaves, sizes)
+    width_limit = _WIDTH if is_bridge else max(width, _NARROW)
+    in_grid = row > width_limit
+    under = _grid(leaves, sizes, gutter, None if is_bridge else width_limit) if in_grid else _row(leaves, sizes)
     own = max(width, under.width) if in_grid or is_bridge else width
     total = max(own, under.width)
     under = under.moved((total - under.width) / 2, height + (_GRID_GAP * 2 if in_grid else ROW_GAP))
@@ -146,10 +150,11 @@ def _row(keys: Sequence[str], sizes: Sizes) -> Part:
     return Part(x - GAP, max(sizes[key][1] for key in keys), places, {})
 
 
-def _grid(keys: Sequence[str], sizes: Sizes, gutter: float) -> Part:
+def _grid(keys: Sequence[str], sizes: Sizes, gutter: float, limit: float | None) -> Part:
     """Place boxes in rows and columns, with a cable running down on the left of each column."""
     width, height = max(sizes[key][0] for key in keys) + gutter, max(sizes[key][1] for key in keys) + _GRID_GAP
-    fitting = max(1, int(_limit([(width + _GRID_GAP) * height * len(keys)]) // (width + _GRID_GAP)))
+    limit = limit or _limit([(width + _GRID_GAP) * height * len(keys)])
+    fitting = max(1, int(limit // (width + _GRID_GAP)))
     columns = ceil(len(keys) / ceil(len(keys) / fitting))
     places, trunks = {}, {}
     for number, key in enumerate(keys):
@@ -188,6 +193,23 @@ def _stacked(rows: Sequence[Sequence[str]], blocks: Mapping[str, Part], near: Ma
         parts += [blocks[key].moved(centres[key] - blocks[key].width / 2 - left, y) for key in row]
         y += max(blocks[key].height for key in row) + ROW_GAP + min(80.0, 2 * len(row) ** 1.5)
     return _merged(parts)
+
+
+def _stretched(
+    rows: Sequence[Sequence[str]], places: Mapping[str, Place], near: Mapping[str, Sequence[str]], bridges: set[str]
+) -> dict[str, Place]:
+    """Widen bridges over what is on them, as far as their row has room."""
+    found: dict[str, Place] = {}
+    for row in rows:
+        for index, key in enumerate(row):
+            if key in bridges and near[key]:
+                place = places[key]
+                left = min(place.x, *(places[other].centre - GAP for other in near[key]))
+                right = max(place.right, *(places[other].centre + GAP for other in near[key]))
+                left = max(left, 0.0, found.get(row[index - 1], places[row[index - 1]]).right + GAP if index else 0.0)
+                right = min(right, places[row[index + 1]].x - GAP if index + 1 < len(row) else right)
+                found[key] = replace(place, x=min(left, place.x), width=max(right, place.right) - min(left, place.x))
+    return found
 
 
 def _apart(wishes: Sequence[float], widths: Sequence[float]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from nsprov.graph.wires import Run
     from nsprov.topology.model import Topology
 
-_MOST_NAMES = 16
+_FEW_NAMES, _MOST_NAMES = 6, 32
+"""Boxes are made wide enough for the names along an edge if they are not many; those of leaves count if they are few."""
 _MARGIN, _PAD, _HEAD, _LINE = 24, 9, 24, 15
 _TITLE_CHAR, _CHAR, _SMALL_CHAR = 8.2, 6.7, 6.1
 """The widths of a character; the font is monospaced, so that boxes fit without a font to measure."""
@@ -62,10 +64,12 @@ def svg(topology: Topology) -> str:
 
 def _sizes(shown: Picture) -> dict[str, tuple[float, float]]:
     """Give the size of each box: room for what is written in it, and for the names along its edge."""
+    degree = Counter(key for wire in shown.wires for key in wire.boxes)
     names: dict[str, list[str]] = {key: [] for key in shown.boxes}
     for wire in shown.wires:
-        for key, name in zip(wire.boxes, wire.ports, strict=True):
-            names[key].append(name)
+        for key, other, name in zip(wire.boxes, reversed(wire.boxes), wire.ports, strict=True):
+            if degree[other] > 1 or degree[key] <= _FEW_NAMES:
+                names[key].append(name)
     return {key: _size(box, names[key]) for key, box in shown.boxes.items()}
 
 
@@ -93,7 +97,9 @@ def _box(box: Box, place: Place) -> Iterator[str]:
     yield f'<g class="{box.role}"><title>{_text(f"{box.role} {box.title}")}</title>'
     yield _rect(place, "box body", 5)
     x, y, width = place.x, place.y, place.width
-    if box.role != BRIDGE:
+    if box.role != BRIDGE and not box.ports:
+        yield _rect(place, "box head", 5)
+    elif box.role != BRIDGE:
         corners = f"v{5.5 - _HEAD}q0 -4.5 4.5 -4.5h{_number(width - 10)}q4.5 0 4.5 4.5v{_HEAD - 5.5}z"
         yield f'<path class="head" d="M{_number(x + 0.5)} {_number(y + _HEAD)}{corners}"/>'
     yield _line("title", place.centre, y + 16.5, box.title, "middle")

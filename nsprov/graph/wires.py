@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import hypot
 from typing import TYPE_CHECKING
 
 from nsprov.graph.picture import BRIDGE
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 
 UP, DOWN = "up", "down"
-_EDGE, _STUB, _NAME, _ARC = 10, 11, 15, 46
+_EDGE, _STUB, _ARC = 10, 11, 46
+_NAME, _NEAREST, _SLIDE = 15, 9, 26
+"""A name stands so far below or above the end of its wire; nearer, if it would slide far to the side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def _cable(wire: Wire, part: Part) -> Run:
     parent, place = part.places[wire.boxes[1 - leaf]], part.places[wire.boxes[leaf]]
     x, y = part.trunks[wire.boxes[leaf]], place.y + _STUB
     name = wire.ports[1 - leaf] or wire.ports[leaf]
-    label = Label(name, ((x + place.x) / 2, y - 4))
+    label = Label(name, ((x + place.x) / 2, y - 7))
     return Run([(x, parent.bottom), (x, y), (place.x, y)], [label])
 
 
@@ -89,7 +90,7 @@ def _sideways(wires: Iterable[Wire], places: Mapping[str, Place]) -> list[Run]:
             (left, first), (right, second) = (places[ends[0][0]], ends[0][1]), (places[ends[1][0]], ends[1][1])
             top, bottom = max(left.y, right.y), min(left.bottom, right.bottom)
             y = top + (bottom - top) * (number + 1) / (len(same) + 1)
-            labels = [Label(first, (left.right + 5, y - 4), "start"), Label(second, (right.x - 5, y - 4), "end")]
+            labels = [Label(first, (left.right + 5, y - 7), "start"), Label(second, (right.x - 5, y - 7), "end")]
             found.append(Run([(left.right, y), (right.x, y)], [label for label in labels if label.text]))
     return found
 
@@ -120,7 +121,7 @@ def _attached(wires: Sequence[Wire], places: Mapping[str, Place], bridges: set[s
 def _vertical(wire: Wire, ends: Sequence[Point], *, arched: bool, far: bool) -> Run:
     (x1, y1), (x2, y2) = ends
     if arched:
-        low = max(y1, y2) + _ARC + 0.04 * abs(x1 - x2)
+        low = max(y1, y2) + _ARC + 0.1 * abs(x1 - x2)
         labels = [Label(wire.ports[0], (x1, y1 + _NAME)), Label(wire.ports[1], (x2, y2 + _NAME))]
         return Run([(x1, y1), (x1, low), (x2, low), (x2, y2)], [label for label in labels if label.text], curved=True, far=far)
     labels = [Label(wire.ports[0], _along(ends[0], ends[1])), Label(wire.ports[1], _along(ends[1], ends[0]))]
@@ -130,5 +131,7 @@ def _vertical(wire: Wire, ends: Sequence[Point], *, arched: bool, far: bool) -> 
 def _along(start: Point, end: Point) -> Point:
     """Give the place of a name on a wire, just off its end."""
     across, down = end[0] - start[0], end[1] - start[1]
-    share = min(0.4, max(_NAME / abs(down), 0.0) if down else _NAME / max(1.0, hypot(across, down)))
+    share = min(0.4, _NAME / abs(down) if down else 0.4)
+    if across and abs(across) * share > _SLIDE:
+        share = max(_SLIDE / abs(across), min(share, _NEAREST / abs(down) if down else share))
     return start[0] + across * share, start[1] + down * share

@@ -22,10 +22,12 @@ _U32 = struct.Struct("=I")
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Give `(type, sequence, start of body, end)` of each message in a datagram."""
+    """Give `(type, sequence, start of body, end)` of each message in a datagram; stop at what cannot be one."""
     position, size = 0, len(data)
     while position + 16 <= size:
         length, kind, _, sequence, _ = _HEADER.unpack_from(data, position)
+        if length < _HEADER.size:
+            return
         yield kind, sequence, position + 16, position + length
         position += (length + 3) & ~3
 
@@ -79,6 +81,8 @@ def parse_link(data: bytes, start: int, end: int) -> Link:
 def _altnames(data: bytes, start: int, end: int) -> Iterator[str]:
     while start + 4 <= end:
         length, _ = _ATTRIBUTE.unpack_from(data, start)
+        if length < _ATTRIBUTE.size:
+            return
         yield _string(data, (start + 4, start + length))
         start += (length + 3) & ~3
 
@@ -123,5 +127,7 @@ def _gateway(data: bytes, found: dict[int, tuple[int, int]], family: int) -> str
 def _hops(data: bytes, start: int, end: int, family: int) -> Iterator[tuple[str | None, int, int]]:
     while start + 8 <= end:
         length, _, weight, index = _NEXTHOP.unpack_from(data, start)
+        if length < _NEXTHOP.size:
+            return
         yield _gateway(data, attributes(data, start + 8, start + length), family), index, weight + 1
         start += (length + 3) & ~3

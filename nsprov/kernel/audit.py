@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from nsprov.errors import Diagnostic
 from nsprov.kernel import libc
-from nsprov.kernel.files import ETC_NETNS
-from nsprov.kernel.lab import RUN
+from nsprov.kernel.lab import ETC_NETNS, RUN
 from nsprov.kernel.machine import MARK, Kernel
 
 if TYPE_CHECKING:

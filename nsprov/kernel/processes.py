@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from nsprov.errors import Diagnostic, NothingMatched
 from nsprov.kernel import libc
-from nsprov.kernel.files import ETC_NETNS
+from nsprov.kernel.lab import ETC_NETNS
 from nsprov.kernel.namespaces import TYPES
 
 if TYPE_CHECKING:

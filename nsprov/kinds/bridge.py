@@ -72,7 +72,8 @@ def obstacles(kernel: Kernel, wants: Sequence[Bridge]) -> Mapping[Ref, str]:
 def create(kernel: Kernel, wants: Sequence[Bridge]) -> None:
     """Create the bridges; they go up last, or each new port's neighbour discovery would flood all the others."""
     kernel.netlink.send(
-        Request(want.node, new_bridge(want.name, want.mac, _other_mtu(want.mtu), stp=bool(want.stp)), want.ref()) for want in wants
+        Request(want.node, new_bridge(want.name, want.mac, _other_mtu(want.mtu), stp=bool(want.stp)), want.ref())
+        for want in wants
     )
     marks = ((want, LinkSettings(name=want.name, alias=kernel.mark(want.ref()), mtu=want.mtu)) for want in wants)
     kernel.netlink.send(Request(want.node, set_link(0, mark), want.ref()) for want, mark in marks)

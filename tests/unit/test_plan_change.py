@@ -121,7 +121,7 @@ def test_fields_of_an_update():
     before = Bridge(node="", name="br0", mac="02:00:00:00:00:01", mtu=1500, stp=True)
     after = Bridge(node="", name="br0", mtu=9000, stp=True)
 
-    assert (("mtu", 1500, 9000),) == Change(before.ref(), before, after, UPDATE).fields()
+    assert Change(before.ref(), before, after, UPDATE).fields() == (("mtu", 1500, 9000),)
     assert Change(before.ref(), None, after, CREATE).fields() == ()
 
 
@@ -208,7 +208,7 @@ def test_a_circle_is_refused(size):
 
 def test_who_needs_itself_is_no_circle():
     """A token that a resource gives itself is there."""
-    assert [("create", 1)] == [(step.verb, len(step.changes)) for step in order(created(Node("a", ("a",))), ["node"])]
+    assert [(step.verb, len(step.changes)) for step in order(created(Node("a", ("a",))), ["node"])] == [("create", 1)]
 
 
 def test_a_long_chain():
@@ -224,5 +224,5 @@ def test_kinds_of_one_level_go_in_their_order():
     steps = order(diff({}, desired, {}).values(), ORDER)
     first = [step.kind for step in steps if step.kind in ("netns", "utsns", "file", "bridge")]
 
-    assert ["netns", "utsns", "file", "bridge"] == first
+    assert first == ["netns", "utsns", "file", "bridge"]
     assert len(first) == len(set(first))
