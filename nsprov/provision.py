@@ -117,7 +117,7 @@ class Fleet:
             replies[name] = self._reply(name)
 
         self._parallel([name for name in requests if name in self.sessions], one)
-        return replies
+        return {name: replies[name] for name in requests if name in replies}
 
     def _reply(self, name: str) -> dict[str, Any]:
         session = self.sessions[name]

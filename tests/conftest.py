@@ -139,6 +139,9 @@ def _links() -> dict[str, str]:
     """Give the host's links with their attributes and addresses, its routes and its rules, as iproute2 sees them."""
     found = {}
     for row in json.loads(command("ip", "-d", "-j", "addr", "show")):
+        data = row.get("linkinfo", {}).get("info_data", {})
+        for timer in [key for key in data if key.endswith("_timer")]:
+            del data[timer]  # a bridge's timers run
         found[f"link {row['ifname']}"] = json.dumps(row, sort_keys=True)
     for family in ("-4", "-6"):
         for what in (("route", "show", "table", "all"), ("rule", "show")):

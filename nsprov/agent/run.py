@@ -12,7 +12,7 @@ from nsprov.errors import Conflict, Diagnostic, StalePlan
 from nsprov.kernel import audit
 from nsprov.kernel.machine import Kernel
 from nsprov.kinds import BY_NAME, KINDS, ORDER, SCHEMAS
-from nsprov.kinds.netns import Netns
+from nsprov.kinds.netns import Netns, unpin_stale
 from nsprov.plan.change import CREATE, DELETE, REPLACE, Change, Plan, Step, dump_state, fingerprint, load_state
 from nsprov.plan.diff import diff
 from nsprov.plan.order import order
@@ -194,6 +194,11 @@ class Run:
 
     def commit(self) -> None:
         """Make what was applied the lab's last applied state."""
+        if self.interrupted:
+            # A run that was killed between a pin's file and its mount has left a file that is no namespace.
+            for resource in self.applied.values():
+                if isinstance(resource, Netns) and resource.ref() not in self.desired:
+                    unpin_stale(resource.name)
         if self.uncommitted or self.interrupted or self.applied != self.desired or not self.desired:
             self._settle(self.desired)
 

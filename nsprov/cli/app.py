@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from nsprov import __version__, provision
 from nsprov.cli import enter, graph, options, views
 from nsprov.cli.options import Given, Output, Target
 from nsprov.cli.progress import Progress
-from nsprov.errors import Diagnostic, Difference, InputError, NothingMatched, NsprovError, RollbackIncomplete
+from nsprov.errors import Diagnostic, Difference, InputError, NothingMatched, NsprovError, RollbackIncomplete, StalePlan
 from nsprov.kinds import SCHEMAS
 from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from nsprov.provision import Outcome
 
 CHANGES_PENDING = 10
-_PLAN_FORMAT = "nsprov_plan"
 
 app = typer.Typer(
     name="nsprov",
@@ -116,7 +115,7 @@ def _report(lab: str, outcomes: Sequence[Outcome], *, returned: bool) -> int:
     if not errors:
         return 0
     worst = max(errors, key=lambda error: (isinstance(error, RollbackIncomplete), error.exit_code))
-    if returned and worst.exit_code in (5, 7, 130):
+    if returned and worst.exit_code in (5, 7, 130) and not isinstance(worst, StalePlan):
         views.note(f"lab {lab} is as it was before this run")
     return worst.exit_code
 
@@ -126,7 +125,7 @@ def _report(lab: str, outcomes: Sequence[Outcome], *, returned: bool) -> int:
 def up(given: Given) -> int:
     """Make the lab hold what its file says, or carry out a plan that `plan --out` has saved."""
     path = options.find_topology(given.topology)
-    saved = _saved_plan(path)
+    saved = options.saved_plan(path)
     if saved is None:
         return _converge(given, options.load_target_early(given), act=True)
     states = {host: load_state(row["desired"], SCHEMAS) for host, row in saved["hosts"].items()}
@@ -134,19 +133,6 @@ def up(given: Given) -> int:
     inventory = options.load_inventory(given)
     hosts = options.entered([inventory.host(name) for name in states], given)
     return _converge(given, Target(saved["lab"], path, states, hosts), act=True, expected=plans)
-
-
-def _saved_plan(path: str) -> dict[str, Any] | None:
-    """Read a file that `plan --out` wrote; `None` if it is none, and then it is a topology."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            if file.read(1) != "{":
-                return None
-            file.seek(0)
-            found = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and found.get(_PLAN_FORMAT) == 1 else None
 
 
 @app.command()
@@ -187,7 +173,7 @@ def _save(path: str, target: Target, outcomes: Sequence[Outcome]) -> None:
     }
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(fd, "w", encoding="utf-8") as file:
-        json.dump({_PLAN_FORMAT: 1, "lab": target.lab, "topology": target.path, "hosts": rows}, file)
+        json.dump({options.PLAN_FORMAT: 1, "lab": target.lab, "topology": target.path, "hosts": rows}, file)
     views.note(f"saved to {path}; carry it out with: nsprov up {path}")
 
 

@@ -41,7 +41,16 @@ def shell(given: Given, node: Node) -> int:
 
 
 def _run(given: Given, node: str, command: Sequence[str], *, terminal: bool) -> int:
-    lab, host = _whereabouts(given, node)
+    lab, hosts = _whereabouts(given, node)
+    for host in hosts[:-1]:
+        try:
+            return _run_on(given, lab, host, node, command, terminal=terminal)
+        except NothingMatched:  # noqa: PERF203 - a try per host is what is meant
+            continue  # the lab's node is on another of the inventory's hosts, or nowhere
+    return _run_on(given, lab, hosts[-1], node, command, terminal=terminal)
+
+
+def _run_on(given: Given, lab: str, host: Host, node: str, command: Sequence[str], *, terminal: bool) -> int:
     if host.connection == "local" and os.geteuid() == 0:
         from nsprov.kernel import processes  # noqa: PLC0415 - for start-up: only here is this process the agent
         from nsprov.kernel.machine import Kernel  # noqa: PLC0415 - as above
@@ -54,17 +63,17 @@ def _run(given: Given, node: str, command: Sequence[str], *, terminal: bool) -> 
     return provision.execute(lab, host, {"node": node, "argv": list(command)}, size, given.run_options())
 
 
-def _whereabouts(given: Given, node: str) -> tuple[str, Host]:
-    """Find the node's lab and host: by --lab, by the topology, or among the labs on this host."""
+def _whereabouts(given: Given, node: str) -> tuple[str, Sequence[Host]]:
+    """Find the node's lab and the hosts to look on: by --lab, by the topology, or among the labs on this host."""
     inventory = options.load_inventory(given)
     if given.lab is not None:
-        return given.lab, options.entered([inventory.host("localhost")], given)[0]
+        return given.lab, options.entered(inventory.select("all"), given)
     if given.topology is None and options.default_topology() is None:
-        return _only_lab_with(node), options.entered([inventory.host("localhost")], given)[0]
+        return _only_lab_with(node), options.entered([inventory.host("localhost")], given)
     loaded = options.load_topology(given)
     if node not in loaded.nodes:
         raise NothingMatched(Diagnostic(f'there is no node "{node}"', loaded.path, hint="use a name that the topology has"))
-    return loaded.name, options.entered([inventory.host(loaded.nodes[node].host)], given)[0]
+    return loaded.name, options.entered([inventory.host(loaded.nodes[node].host)], given)
 
 
 def _only_lab_with(node: str) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nsprov.topology import Topology
 
 DEFAULT_TOPOLOGY = "topology.yml"
+PLAN_FORMAT = "nsprov_plan"
+"""The key that tells a saved plan; its value is the format's version."""
 
 
 class Output(str, Enum):
@@ -203,7 +205,24 @@ def load_topology(given: Given) -> Topology:
     """Read the topology that the command line means."""
     from nsprov import topology  # noqa: PLC0415 - for start-up: commands on a lab's name read none
 
-    return topology.load(find_topology(given.topology), variables(given.variables or ()))
+    path = find_topology(given.topology)
+    if saved_plan(path) is not None:
+        hint = f"carry it out with `nsprov up {path}`, or name the topology that it was made of"
+        raise InputError(Diagnostic("this is a saved plan and no topology", path, hint=hint))
+    return topology.load(path, variables(given.variables or ()))
+
+
+def saved_plan(path: str) -> dict[str, Any] | None:
+    """Read a file that `plan --out` wrote; `None` if it is none, and then it is a topology."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            if file.read(1) != "{":
+                return None
+            file.seek(0)
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get(PLAN_FORMAT) == 1 else None
 
 
 def load_target(given: Given, loaded: Topology | None = None) -> Target:

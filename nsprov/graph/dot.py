@@ -51,7 +51,7 @@ def _row(port: Port) -> str:
     if not port.name:
         return f'<tr><td colspan="2">{"<br/>".join(map(_text, port.addresses))}</td></tr>'
     addresses = "<br/>".join(map(_text, port.addresses)) or " "
-    return f'<tr><td{fill} align="left">{_text(port.name)}{members}</td><td align="left">{addresses}</td></tr>'
+    return f'<tr><td{fill} align="left">{_text(port.name)}{members}</td><td align="left" balign="left">{addresses}</td></tr>'
 
 
 def _wire(wire: Wire) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from nsprov.graph.picture import Picture
 
 ROW_GAP, GAP, CHAIN_GAP = 74, 28, 104
+_LOOSE = 110
+"""So much more room is between the boxes of a row that is not the widest: their wires fan out."""
 _GRID_GAP, _FRAME_PAD, _FRAME_HEAD, _PART_GAP = 14, 22, 30, 48
 _WIDTH, _ASPECT = 1200, 1.6
 _NARROW, _SPREAD = 420, 2.5
@@ -180,18 +183,23 @@ def _wrapped(row: Sequence[str], blocks: Mapping[str, Part], limit: float) -> li
 
 def _stacked(rows: Sequence[Sequence[str]], blocks: Mapping[str, Part], near: Mapping[str, Sequence[str]]) -> Part:
     """Place rows below each other: the widest first, then the others so that wires are as short as order allows."""
-    widest = max(range(len(rows)), key=lambda index: sum(blocks[key].width + GAP for key in rows[index]))
+    widths = [sum(blocks[key].width + GAP for key in row) for row in rows]
+    widest = widths.index(max(widths))
     centres: dict[str, float] = {}
     for index in sorted(range(len(rows)), key=lambda index: abs(index - widest)):
-        wanted = {key: [centres[other] for other in near[key] if other in centres] for key in rows[index]}
+        row = rows[index]
         middle = sum(centres.values()) / len(centres) if centres else 0.0
-        wishes = [sum(found) / len(found) if found else middle for found in wanted.values()]
-        centres.update(zip(rows[index], _apart(wishes, [blocks[key].width + GAP for key in rows[index]]), strict=True))
+        found = [[centres[other] for other in near[key] if other in centres] or [middle] for key in row]
+        gap = GAP + min(_LOOSE, (widths[widest] - widths[index]) / len(row))
+        if any(right in near[left] for left, right in pairwise(row)):
+            gap = max(gap, CHAIN_GAP)
+        wishes = [sum(among) / len(among) for among in found]
+        centres.update(zip(row, _apart(wishes, [blocks[key].width + gap for key in row]), strict=True))
     left = min(centres[key] - block.width / 2 for key, block in blocks.items())
     parts, y = [], 0.0
     for row in rows:
         parts += [blocks[key].moved(centres[key] - blocks[key].width / 2 - left, y) for key in row]
-        y += max(blocks[key].height for key in row) + ROW_GAP + min(80.0, 2 * len(row) ** 1.5)
+        y += max(blocks[key].height for key in row) + ROW_GAP + min(200.0, 2 * len(row) ** 1.5)
     return _merged(parts)
 
 

@@ -16,7 +16,7 @@ from nsprov.kernel import libc
 from nsprov.plan.resource import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 NETNS = "/run/netns"
 TYPES: Mapping[str, int] = {"net": libc.CLONE_NEWNET, "mnt": libc.CLONE_NEWNS, "uts": libc.CLONE_NEWUTS}
@@ -80,13 +80,17 @@ class Namespaces:
         libc.setns(self._home["net"], libc.CLONE_NEWNET)
         self._here = HOST
 
-    def create_net(self, node: str) -> None:
-        """Make a network namespace, pin it as `ip netns add` does, and stay in it."""
+    def create_net(self, node: str, mark: Callable[[], None]) -> None:
+        """Make a network namespace, `mark` it from inside, pin it as `ip netns add` does, and stay in it.
+
+        The mark comes before the pin: whenever we are killed, there is no pinned namespace that is nobody's.
+        """
         path = self.path(node, "net")
+        libc.unshare(libc.CLONE_NEWNET)
+        self._here = node
+        mark()
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
         try:
-            libc.unshare(libc.CLONE_NEWNET)
-            self._here = node
             libc.mount("/proc/self/ns/net", path, None, libc.MS_BIND)
         except OSError:
             os.unlink(path)

@@ -44,6 +44,10 @@ class Bridge(Resource):
         """Ports and addresses need it."""
         return (f"link:{place(self.node)}/{self.name}",)
 
+    def loses(self, after: Bridge) -> tuple[str, ...]:
+        """With another MAC the kernel drops all neighbour entries (neigh_changeaddr())."""
+        return (f"mac:{place(self.node)}/{self.name}",) if after.mac not in (None, self.mac) else ()
+
     def stands_on(self) -> tuple[str, ...]:
         """The network namespace of its node."""
         return (f"netns:{self.node}",) if self.node else ()

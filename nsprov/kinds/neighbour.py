@@ -40,7 +40,8 @@ class Neighbour(Resource):
     def stands_on(self) -> tuple[str, ...]:
         """Its link, and for ARP the link's addresses: with the last of them the kernel drops all entries (arp_ifdown())."""
         own = f"{place(self.node)}/{self.dev}"
-        return (f"link:{own}",) if ":" in self.address else (f"link:{own}", f"addr:{own}/4")
+        either = (f"link:{own}", f"mac:{own}")
+        return either if ":" in self.address else (*either, f"addr:{own}/4")
 
     def dies_with(self) -> tuple[str, ...]:
         """Its link alone, for it may be there without an address."""

@@ -110,15 +110,15 @@ def create(kernel: Kernel, wants: Sequence[Netns]) -> None:
         for want in wants:
             kernel.namespaces.names[want.node] = want.name
             unpin_stale(want.name)
-            kernel.namespaces.create_net(want.node)
-            mark = LinkSettings(alias=kernel.mark(want.ref()), up=want.lo == "up")
-            kernel.netlink.send([Request(want.node, set_link(_LOOPBACK, mark), want.ref())])
+            settings = LinkSettings(alias=kernel.mark(want.ref()), up=want.lo == "up")
+            request = Request(want.node, set_link(_LOOPBACK, settings), want.ref())
+            kernel.namespaces.create_net(want.node, lambda: kernel.netlink.send([request]))  # noqa: B023 - called at once
             if want.etc:
                 kernel.files.link_etc(want.name, dict(want.etc))
 
 
 def unpin_stale(name: str) -> None:
-    """Remove the empty file that a reboot left in place of a pin."""
+    """Remove the empty file that a reboot, or a killed run, left in place of a pin."""
     path = f"{NETNS}/{name}"
     if os.path.lexists(path) and _stale(path):
         unpin(path)

@@ -67,6 +67,11 @@ class Veth(Resource):
         ends = ((self.node, self.master), (self.peer_node, self.peer_master))
         return tuple(f"link:{place(node)}/{master}" for node, master in ends if master)
 
+    def loses(self, after: Veth) -> tuple[str, ...]:
+        """With another MAC the kernel drops all neighbour entries of that end (neigh_changeaddr())."""
+        pairs = zip(_ends(self), _ends(after))
+        return tuple(f"mac:{place(old.node)}/{old.ifname}" for old, new in pairs if new.mac not in (None, old.mac))
+
     def stands_on(self) -> tuple[str, ...]:
         """The network namespaces of its ends."""
         return tuple(f"netns:{node}" for node in (self.node, self.peer_node) if node)

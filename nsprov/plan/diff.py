@@ -78,7 +78,7 @@ def _lost(change: Change, provided: set[str]) -> Iterable[str]:
         return [token for token in change.after.provides() if token not in provided]
     if change.action in (DELETE, REPLACE) and change.before:
         return change.before.provides()
-    return ()
+    return change.before.loses(change.after) if change.before else ()
 
 
 def _imply(changes: dict[Ref, Change], going: dict[str, Ref]) -> dict[Ref, Change]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 from nsprov.errors import Diagnostic, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 HOST = ""
 """The `node` of a resource that lives on the host itself and in no node."""
@@ -65,6 +65,10 @@ class Resource:
 
     def stands_on(self) -> tuple[str, ...]:
         """Give the needed tokens whose loss takes this resource with it (an address falls with its link)."""
+        return ()
+
+    def loses(self, after: Any) -> tuple[str, ...]:  # noqa: ARG002 (most lose nothing, whatever they become)
+        """Give the tokens of which an update in place to `after`, of the same kind, takes along what stands on them."""
         return ()
 
     def dies_with(self) -> tuple[str, ...]:
@@ -120,8 +124,16 @@ def _accepts(annotation: str) -> tuple[frozenset[type], bool]:
     return frozenset(types), any(option.startswith("tuple[") for option in options)
 
 
-def _tuples(value: object) -> object:
-    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+@cache
+def _row(annotation: str) -> list[type]:
+    """Give the types in one row of a field that is a tuple of rows, `tuple[tuple[str, int], ...]`."""
+    return [_ATOMS[word] for word in annotation.rpartition("tuple[")[2].partition("]")[0].split(", ")]
+
+
+def _rows(value: Sequence[Any], row: list[type]) -> tuple[tuple[Any, ...], ...] | None:
+    """Make tuples of lists; `None` if a row is not of these types."""
+    fitting = all(isinstance(item, (list, tuple)) and [*map(type, item)] == row for item in value)
+    return tuple(map(tuple, value)) if fitting else None
 
 
 def decode(cls: type[Resource], given: Mapping[str, Any]) -> Resource:
@@ -138,8 +150,9 @@ def decode(cls: type[Resource], given: Mapping[str, Any]) -> Resource:
         if field is None:
             raise _malformed(cls, name, "is not a field of this kind")
         types, is_tuple = _accepts(str(field.type))
-        if isinstance(value, (list, tuple)) and is_tuple:
-            clean[name] = _tuples(value)
+        rows = _rows(value, _row(str(field.type))) if is_tuple and isinstance(value, (list, tuple)) else None
+        if rows is not None:
+            clean[name] = rows
         elif type(value) in types:
             clean[name] = value
         else:

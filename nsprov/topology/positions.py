@@ -18,6 +18,7 @@ WRITTEN = "as written"
 LONGEST_SUMMARY = 60
 
 _NODE_ITSELF = 2
+_WIDEST = 160  # characters of a line that an excerpt shows
 _SHARED = ("links", "defaults", "groups", WRITTEN)
 _NETWORK = ("interfaces", "bridges", "group")
 
@@ -84,7 +85,7 @@ class Source:
         line, column = position
         excerpt = ""
         if 0 < line <= len(self.lines) and self.lines[line - 1].strip():
-            text = self.lines[line - 1].rstrip("\r")
+            text = self.lines[line - 1].rstrip("\r")[: max(_WIDEST, column + 1)]
             blank = "".join("\t" if char == "\t" else " " for char in text[: column - 1])
             excerpt = f"{text}\n{blank}^"
         return Diagnostic(summary, f"{self.path}:{line}:{column}", detail, hint, excerpt)

@@ -21,7 +21,11 @@ from pathlib import Path
 NETWORK = "10.87.0"
 BRIDGE = "nsp-lab0"
 PASSWORD = "s3cret"
-PYTHONS = {version: next(Path("/root/.pyenv/versions").glob(f"{version}.*/bin/python3"), None) for version in ("3.9", "3.13")}
+PYTHONS = {
+    version: next(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python3"), shutil.which(f"python{version}"))
+    for version in ("3.9", "3.13")
+}
+"""The oldest Python that an agent runs on and a new one, where this machine has them."""
 NEEDED = ("sshd", "ssh", "ssh-keygen", "sudo", "ip", "unshare", "taskset", "openssl", "mount", "pivot_root")
 
 _SSHD = """\

@@ -139,6 +139,11 @@ def test_fingerprints_do_not_depend_on_the_order():
         ("netns", {"node": 1, "name": "t-a"}, "node"),
         ("netns", {"node": "a", "name": None}, "name"),
         ("netns", {"node": "a", "name": "t-a", "etc": "hosts"}, "etc"),
+        ("netns", {"node": "a", "name": "t-a", "etc": ["hosts"]}, "etc"),
+        ("netns", {"node": "a", "name": "t-a", "etc": [["hosts"]]}, "etc"),
+        ("netns", {"node": "a", "name": "t-a", "etc": [["hosts", 5]]}, "etc"),
+        ("netns", {"node": "a", "name": "t-a", "etc": [["hosts", {}]]}, "etc"),
+        ("route", {"node": "a", "to": "10.0.0.0/8", "nexthops": [["10.0.0.1", "eth0", True]]}, "nexthops"),
         ("bridge", {"node": "", "name": "br0", "mtu": True}, "mtu"),
         ("bridge", {"node": "", "name": "br0", "mtu": "1500"}, "mtu"),
         ("bridge", {"node": "", "name": "br0", "stp": 1}, "stp"),
@@ -160,7 +165,9 @@ def test_an_unknown_kind_is_refused():
 
 
 junk = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=2), max_leaves=3
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=1), inner, max_size=1),
+    max_leaves=3,
 )
 
 

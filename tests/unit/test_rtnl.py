@@ -208,7 +208,7 @@ def test_route(route):
     theirs, found = read(rtmsg, message), attrs(read(rtmsg, message))
     hops = [(dict(hop["attrs"])["RTA_GATEWAY"], hop["oif"], hop["hops"] + 1) for hop in found.get("RTA_MULTIPATH", [])]
 
-    assert found.get("RTA_DST", "") in (route.destination.partition("/")[0], "")
+    assert found.get("RTA_DST", "") in (as_the_kernel_writes_it(route.destination).partition("/")[0], "")
     assert theirs["dst_len"] == int(route.destination.partition("/")[2])
     assert (found["RTA_TABLE"], found.get("RTA_PRIORITY", 0)) == (route.table, route.metric)
     assert (theirs["type"], theirs["proto"]) == (rtnl.ROUTE_TYPES[route.type], rtnl.PROTO)

@@ -4,7 +4,6 @@ import glob
 import os
 import subprocess
 import sys
-import time
 
 import jsonschema
 import pytest
@@ -85,14 +84,7 @@ def test_importing_is_cheap():
 
 
 def test_a_thousand_nodes():
-    """A range of a thousand nodes loads in a blink; the bound is loose for busy machines, the benchmark is exact."""
+    """A range of a thousand nodes loads; bench/ measures how fast."""
     path = os.path.join(ROOT, "topologies", "star.yml")
-    load(path, {"n": 2})
-    best = 9.0
-    for _ in range(5):
-        start = time.perf_counter()
-        nodes = load(path, {"n": 1000}).nodes
-        best = min(best, time.perf_counter() - start)
 
-    assert len(nodes) == 1000
-    assert best < 0.25
+    assert len(load(path, {"n": 1000}).nodes) == 1000
