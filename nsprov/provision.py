@@ -51,12 +51,16 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What became of one host; `plan` is `None` when there were too many changes to list and nobody asked."""
+    """What became of one host; `plan` is `None` when there were too many changes to list and nobody asked.
+
+    `undone` says why nothing of the plan holds although the host itself did not fail.
+    """
 
     host: str
     plan: Plan | None = None
     counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(GLYPHS, 0))
     interrupted: str = ""
+    undone: str = ""
     held: Sequence[str] = ()
     error: NsprovError | None = None
     timing: dict[str, float] = field(default_factory=dict)
@@ -173,6 +177,12 @@ class Fleet:
 
         self._parallel(list(self.sessions), one)
 
+    def disown(self, why: str) -> None:
+        """Say of every host that did not fail itself why nothing was done there."""
+        for outcome in self.outcomes.values():
+            if outcome.error is None:
+                outcome.undone = why
+
     @property
     def failed(self) -> bool:
         """Tell whether any host has failed."""
@@ -225,6 +235,8 @@ def converge(
             _prepare(fleet, lab, states, options, {"act": act, "holder": holder}, expected or {})
         if act and not fleet.failed:
             _act(fleet, can_return=any(states.values()))
+        elif act:
+            fleet.disown("not begun, because another host could not")
         return list(fleet.outcomes.values())
 
 
@@ -262,6 +274,7 @@ def _act(fleet: Fleet, *, can_return: bool) -> None:
     if fleet.failed:
         if can_return:
             _go_back(fleet)
+            fleet.disown("put back, because another host failed")
         return
     for name, reply in replies.items():
         fleet.outcomes[name].held = reply["held"]

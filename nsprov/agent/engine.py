@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from nsprov.agent import protocol
@@ -66,7 +67,9 @@ class Agent:
                 self._converse()
             finally:
                 if self._run is not None and self._run.uncommitted:
-                    self._run.rollback()
+                    # What cannot be put back now is in the journal, and there is nobody left to tell.
+                    with contextlib.suppress(NsprovError, OSError):
+                        self._run.rollback()
 
     def _converse(self) -> None:
         while (request := self._channel.receive()) is not None:
@@ -77,14 +80,18 @@ class Agent:
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         verb = str(request.get("verb"))
+        if verb not in self._verbs:
+            return failure(InputError(Diagnostic(summary=f'the agent has no verb "{verb}"')))
         try:
-            if verb not in self._verbs:
-                raise InputError(Diagnostic(summary=f'the agent has no verb "{verb}"'))
             return {"reply": verb, **self._verbs[verb](request)}
         except NsprovError as problem:
             return failure(problem)
         except OSError as problem:
             return failure(StepFailed(unexpected(problem)))
+        except Exception as problem:  # noqa: BLE001 - a fault of ours must not keep the controller from a rollback
+            traceback.print_exc()
+            hint = "report it, with what the agent wrote to stderr"
+            return failure(StepFailed(Diagnostic("the agent met a fault of its own", "", repr(problem), hint)))
 
     def _expect(self, request: Mapping[str, Any]) -> None:
         """Look at a lab that will probably be asked for, while the controller still reads its file; there is no answer."""
@@ -135,9 +142,9 @@ class Agent:
         try:
             left = self._prepared().rollback()
         except KernelError as problem:
-            raise RollbackIncomplete(*problem.diagnostics) from problem
+            raise RollbackIncomplete(*problem.diagnostics, _journaled()) from problem
         except OSError as problem:
-            raise RollbackIncomplete(unexpected(problem)) from problem
+            raise RollbackIncomplete(unexpected(problem), _journaled()) from problem
         if left:
             raise RollbackIncomplete(*(Diagnostic(f'"{c.ref}" is left', str(c.ref), c.reason) for c in left))
         return {}
@@ -183,6 +190,11 @@ class Agent:
         if self._run is None:
             raise InputError(Diagnostic(summary="nothing is prepared"))
         return self._run
+
+
+def _journaled() -> Diagnostic:
+    hint = "mend the cause and run `nsprov up` again, or `nsprov down`"
+    return Diagnostic("what this run began is left, and written down on the host", hint=hint)
 
 
 def _not_as_asked(change: Change) -> Diagnostic:

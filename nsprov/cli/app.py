@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from nsprov import __version__, provision
 from nsprov.cli import enter, graph, options, views
 from nsprov.cli.options import Given, Output, Target
 from nsprov.cli.progress import Progress
-from nsprov.errors import Diagnostic, Difference, InputError, NothingMatched, NsprovError, RollbackIncomplete, StalePlan
+from nsprov.errors import Diagnostic, Difference, InputError, Interrupted, NothingMatched, NsprovError, RollbackIncomplete, StalePlan
 from nsprov.kinds import SCHEMAS
 from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
 
@@ -39,6 +40,7 @@ def run() -> int:
     """Run the command line and give its exit code; errors are shown, a traceback only with NSPROV_DEBUG."""
     try:
         result = app(standalone_mode=False)
+        sys.stdout.flush()
     except NsprovError as problem:
         if os.environ.get("NSPROV_DEBUG"):
             raise
@@ -97,6 +99,8 @@ def _converge(given: Given, target: Target, *, act: bool, expected: dict[str, Pl
             act=act,
             expected=expected,
         )
+    # What is left is to say what was done: Ctrl-C ends that, and must not claim that nothing was.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(Interrupted.exit_code))
     going = not any(target.states.values())
     views.show_outcomes(target.lab, outcomes, given.output, acted=act, going=going, verbose=given.verbose)
     if given.timing:
@@ -128,11 +132,16 @@ def up(given: Given) -> int:
     saved = options.saved_plan(path)
     if saved is None:
         return _converge(given, options.load_target_early(given), act=True)
-    states = {host: load_state(row["desired"], SCHEMAS) for host, row in saved["hosts"].items()}
-    plans = {host: load_plan(row["plan"], SCHEMAS) for host, row in saved["hosts"].items()}
+    try:
+        lab = str(saved["lab"])
+        states = {host: load_state(row["desired"], SCHEMAS) for host, row in saved["hosts"].items()}
+        plans = {host: load_plan(row["plan"], SCHEMAS) for host, row in saved["hosts"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
+        hint = "make a new one with `nsprov plan --out FILE`"
+        raise InputError(Diagnostic("the saved plan is damaged", path, f"Missing or malformed: {problem}.", hint)) from problem
     inventory = options.load_inventory(given)
     hosts = options.entered([inventory.host(name) for name in states], given)
-    return _converge(given, Target(saved["lab"], path, states, hosts), act=True, expected=plans)
+    return _converge(given, Target(lab, path, states, hosts), act=True, expected=plans)
 
 
 @app.command()
@@ -155,10 +164,13 @@ def diff(given: Given) -> int:
 
 
 def _compare(given: Given, target: Target, *, out: str | None = None, detailed: bool = False) -> int:
+    began = time.monotonic()
     outcomes = provision.converge(
         target.lab, target.states, target.hosts, given.run_options(fingerprint=out is not None, early=target.early), act=False
     )
     views.show_outcomes(target.lab, outcomes, given.output, acted=False, going=False, verbose=given.verbose)
+    if given.timing:
+        views.show_timing(time.monotonic() - began, outcomes)
     code = _report(target.lab, outcomes, returned=False)
     if out is not None and not code:
         _save(out, target, outcomes)
@@ -211,8 +223,11 @@ def status(
 ) -> int:
     """Say whether the lab is as it was applied, by its name (--lab) or its file."""
     target = _target_by_name(given)
+    began = time.monotonic()
     found = provision.drift(target.lab, target.hosts, given.run_options())
     views.show_outcomes(target.lab, found, given.output, acted=False, going=False, verbose=given.verbose)
+    if given.timing:
+        views.show_timing(time.monotonic() - began, found)
     code = _report(target.lab, found, returned=False)
     return code or (CHANGES_PENDING if detailed_exitcode and any(outcome.changed for outcome in found) else 0)
 

@@ -112,7 +112,9 @@ def _rows(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def _summary(outcome: Outcome) -> dict[str, Any]:
-    found: dict[str, Any] = {"ok": outcome.error is None, "counts": dict(outcome.counts)}
+    found: dict[str, Any] = {"ok": outcome.error is None and not outcome.undone, "counts": dict(outcome.counts)}
+    if outcome.undone:
+        found["undone"] = outcome.undone
     if outcome.plan and outcome.plan.fingerprint:
         found["fingerprint"] = outcome.plan.fingerprint
     if outcome.error:
@@ -133,6 +135,9 @@ def _show_text(lab: str, outcome: Outcome, *, acted: bool, going: bool, verbose:
     if outcome.interrupted:
         note(f"an earlier run on {outcome.host} was killed ({outcome.interrupted}); what it left is taken into account")
     where = "" if outcome.host == "localhost" else f" on {outcome.host}"
+    if outcome.undone:
+        say(f"lab {lab}{where}: {outcome.undone}")
+        return
     if not total:
         say(f"lab {lab}{where}: {'nothing of it is there' if going else 'nothing to do, everything is as asked'}")
         return

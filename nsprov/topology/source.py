@@ -69,7 +69,7 @@ def _text(path: str) -> str:
     except OSError as error:
         reasons = {IsADirectoryError: "is a directory", FileNotFoundError: "does not exist", PermissionError: "may not be read"}
         reason = reasons.get(type(error)) or f"cannot be read: {os.strerror(error.errno or 0).lower()}"
-        raise InputError(Diagnostic(f"the file {reason}", path, hint="name a topology file that exists")) from error
+        raise InputError(Diagnostic(f"the file {reason}", path, hint="name a file that exists")) from error
     if len(raw) > MAX_BYTES:
         raise InputError(Diagnostic(f"the file is larger than {MAX_BYTES >> 20} MiB", path, hint="split it"))
     try:

@@ -50,7 +50,7 @@ def test_hosts(inventory):
         two.user,
         two.python,
         two.private_key,
-    ) == ("lab2", 22, "admin", "/usr/bin/python3", "~/.ssh/id")
+    ) == ("lab2", None, "admin", "/usr/bin/python3", "~/.ssh/id")
     assert (one.variables["region"], two.variables["region"]) == ("eu", "us")
 
 
