@@ -11,209 +11,22 @@ import os
 import signal
 import socket
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nsprov import errors, transport
-from nsprov.agent import protocol
-from nsprov.errors import Diagnostic, Interrupted, NsprovError, Unreachable
+from nsprov import errors
+from nsprov.errors import Diagnostic, Interrupted
+from nsprov.fleet import Fleet, Options, Outcome, opened
 from nsprov.kinds import SCHEMAS
-from nsprov.plan.change import GLYPHS, Plan, dump_plan, dump_state, load_plan, load_state
+from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from nsprov import transport
+    from nsprov.plan.change import Plan
     from nsprov.plan.resource import Ref, Resource
-    from nsprov.transport import Session
 
     State = Mapping[Ref, Resource]
-    Progress = Callable[[str, str, int, int], None]
-
-FORKS = 32
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run goes about it.
-
-    `detail` asks for every change even where there are very many; `early` is what `start_early` gave.
-    """
-
-    transport: transport.Options = field(default_factory=transport.Options)
-    forks: int = FORKS
-    detail: bool = False
-    fingerprint: bool = False
-    early: Session | None = None
-    progress: Progress = lambda _host, _step, _done, _total: None
-
-
-@dataclass
-class Outcome:
-    """What became of one host; `plan` is `None` when there were too many changes to list and nobody asked.
-
-    `undone` says why nothing of the plan holds although the host itself did not fail.
-    """
-
-    host: str
-    plan: Plan | None = None
-    counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(GLYPHS, 0))
-    interrupted: str = ""
-    undone: str = ""
-    held: Sequence[str] = ()
-    error: NsprovError | None = None
-    timing: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def changed(self) -> bool:
-        """Tell whether there is anything to change, or was."""
-        return any(self.counts.values())
-
-
-def start_early(lab: str) -> transport.Session | None:
-    """Start the local agent before its work is known: it starts up, and looks at a lab of that name, while we read the file.
-
-    It changes nothing, and only root has one. Whether the guess was right is for the agent to find out.
-    """
-    if os.geteuid() != 0:
-        return None
-    session = transport.local_agent()
-    session.send({"verb": "expect", "lab": lab})
-    return session
-
-
-class Fleet:
-    """The sessions of one run, one per host; closed together."""
-
-    def __init__(self, options: Options) -> None:
-        """Store the options; nothing is connected."""
-        self._options = options
-        self.sessions: dict[str, transport.Session] = {}
-        self.outcomes: dict[str, Outcome] = {}
-
-    def connect(self, hosts: Iterable[transport.Host]) -> None:
-        """Reach every host; the local one first, while this process has one thread only and may fork."""
-        known = {host.name: host for host in hosts}
-        self.outcomes = {name: Outcome(name) for name in known}
-        local = [host for host in known.values() if host.connection == "local"]
-        for host in local:
-            self._guard(host.name, lambda host=host: self._open(host))  # type: ignore[misc]  # bound at once
-        remote = [host.name for host in known.values() if host.connection != "local"]
-        self._parallel(remote, lambda name: self._open(known[name]))
-
-    def _open(self, host: transport.Host) -> None:
-        began = time.monotonic()
-        early = self._options.early
-        session = early if early and host.connection == "local" else transport.connect(host, self._options.transport)
-        self.sessions[host.name] = session
-        hello = session.receive() or {}
-        if hello.get("version") != protocol.VERSION:
-            raise Unreachable(Diagnostic("the agent did not answer", host.name, session.last_words()))
-        self.outcomes[host.name].timing["connect"] = time.monotonic() - began
-
-    def ask(self, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Send each host its request and give the replies; a host's failure is in its outcome."""
-        replies: dict[str, dict[str, Any]] = {}
-
-        def one(name: str) -> None:
-            self.sessions[name].send(requests[name])
-            replies[name] = self._reply(name)
-
-        self._parallel([name for name in requests if name in self.sessions], one)
-        return {name: replies[name] for name in requests if name in replies}
-
-    def _reply(self, name: str) -> dict[str, Any]:
-        session = self.sessions[name]
-        while True:
-            message = session.receive()
-            if message is None:
-                raise Unreachable(Diagnostic("the agent has gone away", name, session.last_words()))
-            if message.get("event") == "step":
-                self._options.progress(name, message["step"], message["done"], message["total"])
-            elif "error" in message:
-                raise _raised(message, name)
-            elif "reply" in message:
-                self.outcomes[name].timing.update(message.get("timing", {}))
-                return message
-
-    def _parallel(self, names: Sequence[str], work: Callable[[str], None]) -> None:
-        if len(names) < 2:  # noqa: PLR2004 (one host needs no thread)
-            for name in names:
-                self._guard(name, lambda: work(name))  # noqa: B023 (called at once)
-            return
-        with ThreadPoolExecutor(self._options.forks) as pool:
-            try:
-                list(pool.map(lambda name: self._guard(name, lambda: work(name)), names))
-            except KeyboardInterrupt:
-                self.cancel()
-                raise
-
-    def _guard(self, name: str, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except NsprovError as problem:
-            self.outcomes[name].error = problem
-        except OSError as problem:
-            self.outcomes[name].error = Unreachable(Diagnostic("the connection was lost", name, str(problem)))
-
-    def cancel(self) -> None:
-        """Ask every agent to stop at the next step and to go back."""
-        for session in self.sessions.values():
-            with contextlib.suppress(OSError, NsprovError):
-                session.send({"verb": "rollback"})
-
-    def drain(self) -> None:
-        """Wait for every agent to have gone back, after `cancel`."""
-
-        def one(name: str) -> None:
-            while (message := self.sessions[name].receive()) is not None:
-                if message.get("error") == "RollbackIncomplete":
-                    raise _raised(message, name)
-                if message.get("reply") == "rollback":
-                    return
-            hint = "run `nsprov up` or `nsprov down` again: what was begun is written down on the host"
-            raise errors.RollbackIncomplete(Diagnostic("the agent ended before it had gone back", name, hint=hint))
-
-        self._parallel(list(self.sessions), one)
-
-    def disown(self, why: str) -> None:
-        """Say of every host that did not fail itself why nothing was done there."""
-        for outcome in self.outcomes.values():
-            if outcome.error is None:
-                outcome.undone = why
-
-    @property
-    def failed(self) -> bool:
-        """Tell whether any host has failed."""
-        return any(outcome.error for outcome in self.outcomes.values())
-
-    def close(self) -> None:
-        """End every session, and the early one if nobody had a use for it."""
-        for session in self.sessions.values():
-            session.close()
-        if self._options.early and self._options.early not in self.sessions.values():
-            self._options.early.close()
-
-
-def _raised(message: Mapping[str, Any], host: str) -> NsprovError:
-    kind = getattr(errors, str(message["error"]), NsprovError)
-    found = [Diagnostic.from_dict(row) for row in message.get("diagnostics", [])]
-    placed = [Diagnostic(d.summary, f"{host}/{d.where}" if d.where else host, d.detail, d.hint, d.excerpt) for d in found]
-    if kind is errors.KernelError:
-        kind = errors.StepFailed
-    problem: NsprovError = kind(*placed)
-    return problem
-
-
-@contextlib.contextmanager
-def _fleet(hosts: Iterable[transport.Host], options: Options) -> Iterator[Fleet]:
-    fleet = Fleet(options)
-    try:
-        fleet.connect(hosts)
-        yield fleet
-    finally:
-        fleet.close()
 
 
 def converge(
@@ -230,7 +43,7 @@ def converge(
     All hosts or none: when one cannot, those that have begun go back to what they were.
     """
     holder = f"{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.geteuid()}@{socket.gethostname()}"
-    with _fleet(hosts, options) as fleet:
+    with opened(hosts, options) as fleet:
         if not fleet.failed:
             _prepare(fleet, lab, states, options, {"act": act, "holder": holder}, expected or {})
         if act and not fleet.failed:
@@ -314,7 +127,7 @@ def query(verb: str, lab: str, hosts: Sequence[transport.Host], options: Options
         NsprovError: the first host's failure.
 
     """
-    with _fleet(hosts, options) as fleet:
+    with opened(hosts, options) as fleet:
         replies = fleet.ask({name: {"verb": verb, "lab": lab} for name in fleet.sessions})
         for outcome in fleet.outcomes.values():
             if outcome.error:
@@ -345,7 +158,7 @@ def execute(
     """Run a command in a node of a host that an agent has to be started on; give its exit code."""
     from nsprov.transport.terminal import raw  # noqa: PLC0415 - for start-up
 
-    with _fleet([host], options) as fleet:
+    with opened([host], options) as fleet:
         extra = {} if size is None else {"terminal": [size.lines, size.columns]}
         term = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
         fleet.ask({host.name: {"verb": "exec", "lab": lab, **request, "env": term, **extra}})

@@ -15,15 +15,24 @@ from nsprov import __version__, provision
 from nsprov.cli import enter, graph, options, views
 from nsprov.cli.options import Given, Output, Target
 from nsprov.cli.progress import Progress
-from nsprov.errors import Diagnostic, Difference, InputError, Interrupted, NothingMatched, NsprovError, RollbackIncomplete, StalePlan
+from nsprov.errors import (
+    Diagnostic,
+    Difference,
+    InputError,
+    Interrupted,
+    NothingMatched,
+    NsprovError,
+    RollbackIncomplete,
+    StalePlan,
+)
 from nsprov.kinds import SCHEMAS
 from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nsprov.fleet import Outcome
     from nsprov.plan.change import Plan
-    from nsprov.provision import Outcome
 
 CHANGES_PENDING = 10
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from nsprov import provision, transport
+from nsprov import fleet, transport
 from nsprov.errors import Diagnostic, InputError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Given:
     verbose: VerboseOption = False
     quiet: QuietOption = False
     timing: TimingOption = False
-    forks: ForksOption = provision.FORKS
+    forks: ForksOption = fleet.FORKS
     host_keys: HostKeysOption = None
     ssh_config: SshConfigOption = None
     ask_become: AskBecomeOption = False
@@ -86,13 +86,13 @@ class Given:
         self,
         *,
         fingerprint: bool = False,
-        progress: provision.Progress | None = None,
+        progress: fleet.Progress | None = None,
         early: transport.Session | None = None,
-    ) -> provision.Options:
+    ) -> fleet.Options:
         """Give the options of a run."""
         checking: Any = self.host_keys.value if self.host_keys else None
         detail = self.verbose or self.output is not Output.TEXT or fingerprint
-        return provision.Options(
+        return fleet.Options(
             transport=transport.Options(ssh_config=self.ssh_config, host_key_checking=checking),
             forks=self.forks,
             detail=detail,
@@ -238,7 +238,7 @@ def load_target(given: Given, loaded: Topology | None = None) -> Target:
 def load_target_early(given: Given) -> Target:
     """Do as `load_target`, with the local agent at work on the lab's probable name from the start."""
     path = find_topology(given.topology)
-    early = provision.start_early(_probable_lab(path))
+    early = fleet.start_early(_probable_lab(path))
     try:
         return replace(load_target(given), early=early)
     except BaseException:

@@ -17,7 +17,7 @@ from nsprov.plan.change import CREATE, DELETE, GLYPHS, REPLACE, UPDATE, Change, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from nsprov.provision import Outcome
+    from nsprov.fleet import Outcome
 
 _COLOURS = {"+": "32", "~": "33", "±": "35", "-": "31", "error": "31;1", "help": "36", "warning": "33;1"}
 _DONE = {CREATE: "created", UPDATE: "updated", REPLACE: "replaced", DELETE: "deleted"}
