@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nsprov import errors
 from nsprov.errors import Diagnostic, Interrupted
@@ -150,6 +150,20 @@ def drift(lab: str, hosts: Sequence[transport.Host], options: Options) -> list[O
         hint = "use a name that `nsprov ls` shows"
         raise errors.NothingMatched(Diagnostic(f'no host has a lab "{lab}"', ", ".join(host.name for host in hosts), hint=hint))
     return converge(lab, states, present, options, act=False)
+
+
+def become(lab: str, node: str, argv: Sequence[str]) -> NoReturn:
+    """Become a command in a node of this host, as root; see `nsprov.agent.enter.become`."""
+    from nsprov.agent import enter  # noqa: PLC0415 - for start-up: only here is this process the agent
+
+    enter.become(lab, node, argv)
+
+
+def labs_with(node: str) -> list[str]:
+    """Give the labs on this host that have a node of that name."""
+    from nsprov.agent import enter  # noqa: PLC0415 - for start-up, as above
+
+    return enter.labs_with(node)
 
 
 def execute(

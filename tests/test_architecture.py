@@ -32,8 +32,9 @@ LAYERS = (
     ("graph", "topology"),
     ("inventory", "errors topology"),
     ("resolve", "errors plan kinds render topology"),
-    ("provision", "errors plan kinds agent transport"),
-    ("cli", "errors plan kinds transport topology graph inventory resolve provision " + PACKAGE),
+    ("fleet", "errors plan agent transport"),
+    ("provision", "errors plan kinds agent transport fleet"),
+    ("cli", "errors plan kinds transport topology graph inventory resolve fleet provision " + PACKAGE),
     ("__main__", "cli"),
     (PACKAGE, ""),  # nsprov/__init__.py: the version
 )

@@ -14,6 +14,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from nsprov.agent import protocol
+from nsprov.agent.look import Look
 from nsprov.agent.run import Run
 from nsprov.errors import (
     Diagnostic,
@@ -52,9 +53,9 @@ class Agent:
             "apply": self._apply,
             "rollback": self._rollback,
             "commit": self._commit,
-            "state": self._state,
-            "labs": self._labs,
-            "audit": self._audit,
+            "state": _state,
+            "labs": _labs,
+            "audit": _audit,
             "exec": self._exec,
         }
         """All that a controller may ask for; each works on one named lab, and only on what bears its mark."""
@@ -154,24 +155,6 @@ class Agent:
         run.commit()
         return {"timing": run.timing}
 
-    def _state(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Give what was applied last."""
-        run = Run(_name(request), {})
-        run.recall()
-        return {"applied": dump_state(run.applied.values())}
-
-    def _labs(self, _request: Mapping[str, Any]) -> dict[str, Any]:
-        found = []
-        for name in lab.labs():
-            manifest = lab.Lab(name).read("manifest.json")
-            rows = manifest.get("resources")
-            nodes = sum(1 for row in rows if isinstance(row, list) and row[:1] == ["netns"]) if isinstance(rows, list) else 0
-            found.append({"lab": name, "nodes": nodes, "since": manifest.get("since", "")})
-        return {"labs": found}
-
-    def _audit(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {"left": [found.as_dict() for found in audit.audit(_name(request))]}
-
     def _exec(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Become a command in a node, on the descriptors that the conversation went over until now."""
         argv = [str(word) for word in request["argv"]]
@@ -190,6 +173,27 @@ class Agent:
         if self._run is None:
             raise InputError(Diagnostic(summary="nothing is prepared"))
         return self._run
+
+
+def _state(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what was applied last."""
+    look = Look(_name(request), {})
+    look.recall()
+    return {"applied": dump_state(look.applied.values())}
+
+
+def _labs(_request: Mapping[str, Any]) -> dict[str, Any]:
+    found = []
+    for name in lab.labs():
+        manifest = lab.Lab(name).read("manifest.json")
+        rows = manifest.get("resources")
+        nodes = sum(1 for row in rows if isinstance(row, list) and row[:1] == ["netns"]) if isinstance(rows, list) else 0
+        found.append({"lab": name, "nodes": nodes, "since": manifest.get("since", "")})
+    return {"labs": found}
+
+
+def _audit(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {"left": [found.as_dict() for found in audit.audit(_name(request))]}
 
 
 def _journaled() -> Diagnostic:

@@ -2,83 +2,41 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from nsprov.agent.look import JOURNAL, MANIFEST, Look, networks
 from nsprov.errors import Conflict, Diagnostic, StalePlan
 from nsprov.kernel import audit
-from nsprov.kernel.machine import Kernel
-from nsprov.kinds import BY_NAME, KINDS, ORDER, SCHEMAS
-from nsprov.kinds.netns import Netns, unpin_stale
-from nsprov.plan.change import CREATE, DELETE, REPLACE, Change, Plan, Step, dump_state, fingerprint, load_state
+from nsprov.kernel.namespaces import unpin_stale
+from nsprov.kinds import BY_NAME, ORDER
+from nsprov.plan.change import CREATE, DELETE, REPLACE, Change, Plan, Step, dump_state, fingerprint
 from nsprov.plan.diff import diff
 from nsprov.plan.order import order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from nsprov.kernel.machine import Kernel
     from nsprov.plan.resource import Ref, Resource
 
     State = Mapping[Ref, Resource]
 
-MANIFEST, JOURNAL = "manifest.json", "journal.json"
 _PATIENCE = 5.0
 """Seconds that the kernel gets to take down what goes by itself; it needs 60 ms when idle (cleanup_net())."""
 
 
-class Run:
-    """The state of one run; `uncommitted` tells whether it has begun to act and was not settled."""
+class Run(Look):
+    """A look that may lead to action; `uncommitted` tells whether it has begun to act and was not settled."""
 
     def __init__(self, lab: str, desired: State) -> None:
         """Store what is asked for."""
-        self.kernel = Kernel(lab)
-        self.desired = desired
-        self.applied: State = {}
-        self.observed: State = {}
-        self.interrupted = ""
+        super().__init__(lab, desired)
         self.uncommitted = False
-        self.timing: dict[str, float] = {}
-        self._manifest: dict[str, object] = {}
-        self._journal: dict[str, object] = {}
         self._changes: tuple[Change, ...] = ()
         self._netns: set[int] = set()
-
-    def recall(self) -> bool:
-        """Read what was applied, and tell whether there is a record; a journal means that a run was killed."""
-        self._manifest, self._journal = self.kernel.lab.read(MANIFEST), self.kernel.lab.read(JOURNAL)
-        self.interrupted = str(self._journal.get("holder", ""))
-        self.applied = load_state([*_rows(self._journal), *_rows(self._manifest)], SCHEMAS)
-        return bool(self._manifest)
-
-    def still_holds(self, lab: str, rows: list[list[object]]) -> bool:
-        """Tell whether what was seen of `lab` without its lock is good with it, and `rows` are what was looked for."""
-        if self.kernel.lab.name != lab or self._journal or _rows(self._manifest) != rows:
-            return False
-        return not self.kernel.lab.read(JOURNAL) and self.kernel.lab.read(MANIFEST) == self._manifest
-
-    def look(self) -> None:
-        """Read the record and observe what it says, and without one all that bears the lab's mark."""
-        began = time.monotonic()
-        recorded = self.recall()
-        kernel = self.kernel
-        names = {} if recorded and self.desired else kernel.discover()
-        known = {**self.desired, **self.applied}
-        named = {resource.node: resource.name for resource in known.values() if isinstance(resource, Netns)}
-        kernel.namespaces.names = {**named, **names}
-        if recorded:
-            kernel.seen.focus(known.values())
-        self.observed = self._observe(known)
-        self._note("observe", began)
-
-    def _observe(self, known: State) -> State:
-        by_kind: dict[str, dict[Ref, Resource]] = defaultdict(dict)
-        for ref, resource in known.items():
-            by_kind[ref.kind][ref] = resource
-        found = itertools.chain.from_iterable(kind.observe(self.kernel, by_kind[kind.NAME]) for kind in KINDS)
-        return {resource.ref(): resource for resource in found}
 
     def plan(self, *, with_fingerprint: bool = False) -> Plan:
         """Compare, check that nothing of others stands in the way, and give the plan.
@@ -90,22 +48,9 @@ class Run:
         began = time.monotonic()
         changes = diff(self.applied, self.desired, self.observed)
         self._changes = tuple(changes.values())
-        self._check_obstacles()
-        self._note("diff", began)
+        check_obstacles(self.kernel, self._changes)
+        self.note("diff", began)
         return Plan(self._changes, fingerprint(self.observed.values()) if with_fingerprint else "")
-
-    def _check_obstacles(self) -> None:
-        wants: dict[str, list[Resource]] = defaultdict(list)
-        for change in self._changes:
-            if change.action in (CREATE, REPLACE) and change.after:
-                wants[change.ref.kind].append(change.after)
-        found: dict[Ref, str] = {}
-        for name, want in wants.items():
-            found.update(BY_NAME[name].obstacles(self.kernel, want))
-        if found:
-            hint = "remove it, or use another name, prefix or address in the topology"
-            rows = [Diagnostic(f'something is in the way of "{ref}"', str(ref), why, hint) for ref, why in found.items()]
-            raise Conflict(*rows)
 
     def expect(self, plan: Plan) -> None:
         """Refuse a saved plan that is not what would be done now.
@@ -134,7 +79,7 @@ class Run:
         self._perform(order(self._changes, ORDER), progress)
         if not self.desired:
             kernel.lab.close()
-        self._note("execute", began)
+        self.note("execute", began)
 
     def _perform(self, steps: list[Step], progress: Callable[[str, int, int], None]) -> None:
         total = sum(len(step.changes) for step in steps)
@@ -144,7 +89,7 @@ class Run:
                 progress(f"{step.verb} {step.kind}", done, total)
                 began = time.monotonic()
                 act(self.kernel, step)
-                self._note(f"{step.verb} {step.kind}", began)
+                self.note(f"{step.verb} {step.kind}", began)
                 done += len(step.changes)
             self.kernel.netlink.settle()
         finally:
@@ -156,7 +101,7 @@ class Run:
         try:
             return self._differences(self.desired, {**self.observed, **self.desired})
         finally:
-            self._note("verify", began)
+            self.note("verify", began)
 
     def _differences(self, desired: State, known: State) -> tuple[Change, ...]:
         if not self._changes:
@@ -166,7 +111,7 @@ class Run:
         pause = 0.001
         while True:
             self.kernel.seen.clear()
-            left = tuple(diff(known, desired, self._observe(known)).values())
+            left = tuple(diff(known, desired, self.observe(known)).values())
             if not left or any(change.action != DELETE for change in left) or time.monotonic() > deadline:
                 return left
             time.sleep(pause)
@@ -183,7 +128,7 @@ class Run:
         kernel = self.kernel
         kernel.netlink.abandon()
         kernel.seen.clear()
-        back = diff(known, before, self._observe(known))
+        back = diff(known, before, self.observe(known))
         self._perform(order(back.values(), ORDER), lambda *_: None)
         if not before:
             kernel.lab.close()
@@ -196,9 +141,8 @@ class Run:
         """Make what was applied the lab's last applied state."""
         if self.interrupted:
             # A run that was killed between a pin's file and its mount has left a file that is no namespace.
-            for resource in self.applied.values():
-                if isinstance(resource, Netns) and resource.ref() not in self.desired:
-                    unpin_stale(resource.name)
+            for _, name in networks(self.applied).items() - networks(self.desired).items():
+                unpin_stale(name)
         if self.uncommitted or self.interrupted or self.applied != self.desired or not self.desired:
             self._settle(self.desired)
 
@@ -215,13 +159,25 @@ class Run:
         """Say who keeps a network namespace alive that this run has removed."""
         return [who for _, who in audit.holders(self._netns)] if self._netns else []
 
-    def _note(self, what: str, began: float) -> None:
-        self.timing[what] = self.timing.get(what, 0.0) + time.monotonic() - began
 
+def check_obstacles(kernel: Kernel, changes: Iterable[Change]) -> None:
+    """Refuse to plan where something that is not ours stands in the way.
 
-def _rows(content: Mapping[str, object]) -> list[list[object]]:
-    rows = content.get("resources", [])
-    return rows if isinstance(rows, list) else []
+    Raises:
+        Conflict: with one diagnostic for each object in the way.
+
+    """
+    wants: dict[str, list[Resource]] = defaultdict(list)
+    for change in changes:
+        if change.action in (CREATE, REPLACE) and change.after:
+            wants[change.ref.kind].append(change.after)
+    found: dict[Ref, str] = {}
+    for name, want in wants.items():
+        found.update(BY_NAME[name].obstacles(kernel, want))
+    if found:
+        hint = "remove it, or use another name, prefix or address in the topology"
+        rows = [Diagnostic(f'something is in the way of "{ref}"', str(ref), why, hint) for ref, why in found.items()]
+        raise Conflict(*rows)
 
 
 def act(kernel: Kernel, step: Step) -> None:

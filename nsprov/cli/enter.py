@@ -52,13 +52,7 @@ def _run(given: Given, node: str, command: Sequence[str], *, terminal: bool) -> 
 
 def _run_on(given: Given, lab: str, host: Host, node: str, command: Sequence[str], *, terminal: bool) -> int:
     if host.connection == "local" and os.geteuid() == 0:
-        from nsprov.kernel import processes  # noqa: PLC0415 - for start-up: only here is this process the agent
-        from nsprov.kernel.machine import Kernel  # noqa: PLC0415 - as above
-
-        kernel = Kernel(lab)
-        processes.find(kernel, node)
-        processes.enter(kernel, node)
-        processes.become(command, os.environ)
+        provision.become(lab, node, command)
     size = os.get_terminal_size() if terminal else None
     return provision.execute(lab, host, {"node": node, "argv": list(command)}, size, given.run_options())
 
@@ -77,10 +71,7 @@ def _whereabouts(given: Given, node: str) -> tuple[str, Sequence[Host]]:
 
 
 def _only_lab_with(node: str) -> str:
-    from nsprov.kernel.lab import labs  # noqa: PLC0415 - for start-up
-    from nsprov.kernel.machine import Kernel  # noqa: PLC0415 - for start-up
-
-    found = [lab for lab in labs() if node in Kernel(lab).discover()]
+    found = provision.labs_with(node)
     if not found:
         hint = "name the topology with -t, or the lab with --lab"
         raise NothingMatched(Diagnostic(f'no lab on this host has a node "{node}"', hint=hint))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from nsprov.kernel import namespaces
@@ -15,11 +16,12 @@ from nsprov.kernel.files import Files
 from nsprov.kernel.lab import Lab
 from nsprov.kernel.mounts import Mounts
 from nsprov.kernel.namespaces import Namespaces
-from nsprov.kernel.netlink import EVERYTHING, Dump, Interest, Netlink
+from nsprov.kernel.netlink import EVERYTHING, Dump, Interest, Netlink, Request
+from nsprov.kernel.rtnl import LinkSettings, delete_group, delete_link, set_link
 from nsprov.plan.resource import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nsprov.kernel.rtnl import Link, Message
     from nsprov.plan.resource import Resource
@@ -84,8 +86,21 @@ class Kernel:
             marked = self.seen.marked_links([node], kind)
             ends = [(link.ifindex, ref) for _, link, ref, _ in marked if ref in going and ref not in done]
             if ends:
-                self.netlink.delete_links(node, [index for index, _ in ends], ends[0][1])
+                self._delete_together(node, [index for index, _ in ends], ends[0][1])
                 done.update(ref for _, ref in ends)
+
+    def _delete_together(self, node: str, indexes: Sequence[int], ref: Ref) -> None:
+        """Delete links of one node in one go: one by one, each would wait for a grace period of its own."""
+        if len(indexes) == 1:
+            self.netlink.send([Request(node, delete_link(indexes[0]), ref, absent_is_fine=True)])
+            self.netlink.forget()
+            return
+        # A group of its own for this moment: 31 random bits, so that nobody else's links are in it.
+        group = secrets.randbits(31) | 1
+        settings = LinkSettings(group=group)
+        self.netlink.send(Request(node, set_link(index, settings), ref, absent_is_fine=True) for index in indexes)
+        self.netlink.send([Request(node, delete_group(group), ref, absent_is_fine=True)])
+        self.netlink.forget()
 
     def rare_dump(
         self, node: str, message: Message, parse: Callable[[bytes], dict[str, Any] | None]

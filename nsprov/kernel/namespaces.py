@@ -161,6 +161,22 @@ def unpin(path: str) -> None:
         os.unlink(path)
 
 
+def stale(path: str) -> bool:
+    """Tell whether a net pin is only an empty file: a reboot leaves it where /run is on a disk, a killed run anywhere."""
+    fd = open_pin(path, "net")
+    if fd is None:
+        return os.path.isfile(path) and os.path.getsize(path) == 0
+    os.close(fd)
+    return False
+
+
+def unpin_stale(name: str) -> None:
+    """Remove the empty file that is left in place of a network namespace of this name."""
+    path = f"{NETNS}/{name}"
+    if stale(path):
+        unpin(path)
+
+
 def share_netns_directory() -> None:
     """Mount /run/netns as `ip netns add` does: shared, so that a name made in one mount namespace shows in all.
 

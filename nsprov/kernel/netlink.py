@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import socket
 import struct
 from collections import defaultdict
@@ -161,44 +160,13 @@ class Netlink:
             first = self._sequence + 1
             self._sequence += len(batch)
             connection.send(rtnl.packed_together([(message, first + n) for n, message in enumerate(batch)]))
-            self._receive(connection, first, len(batch), take, dumps=bool(dumps))
-
-    def _receive(self, connection: socket.socket, first: int, left: int, take: Take, *, dumps: bool) -> None:
-        """Take in the answers to `left` requests from number `first` on, of which the last may be a dump."""
-        dump = first + left - 1 if dumps else None
-        while left:
-            data = connection.recv(_RECEIVE)
-            for kind, sequence, start, end in answers.split(data):
-                if sequence < first:
-                    continue
-                if kind == _NLMSG_ERROR:
-                    code, said = _refusal(data, start, end)
-                    if code not in _GONE:
-                        raise OSError(code, said or os.strerror(code))
-                    left -= 1
-                elif kind == _NLMSG_DONE:
-                    left -= 1
-                else:
-                    take(kind, data, start, end)
-                    left -= sequence != dump
+            _receive(connection, first, len(batch), take, dumps=bool(dumps))
 
     def dump_raw(self, node: str, message: rtnl.Message) -> list[bytes]:
         """Send one dump request and give the messages of its answer, each with its header."""
         found: list[bytes] = []
         self._ask(node, [], [message], lambda _kind, data, start, end: found.append(data[start - 16 : end]))
         return found
-
-    def delete_links(self, node: str, indexes: Sequence[int], ref: Ref) -> None:
-        """Delete links of one node in one go: one by one, each would wait for a grace period of its own."""
-        if len(indexes) == 1:
-            self.send([Request(node, rtnl.delete_link(indexes[0]), ref, absent_is_fine=True)])
-        elif indexes:
-            # A group of its own for this moment: 31 random bits, so that nobody else's links are in it.
-            group = secrets.randbits(31) | 1
-            settings = rtnl.LinkSettings(group=group)
-            self.send(Request(node, rtnl.set_link(index, settings), ref, absent_is_fine=True) for index in indexes)
-            self.send([Request(node, rtnl.delete_group(group), ref, absent_is_fine=True)])
-        self._indexes.clear()
 
     def ifindex(self, node: str, name: str) -> int:
         """Give the index of a node's link; OSError (ENODEV) if there is none of that name."""
@@ -237,6 +205,26 @@ def _open() -> socket.socket:
     # A dump request's header is then a filter, and not ignored (Linux 4.20).
     connection.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
     return connection
+
+
+def _receive(connection: socket.socket, first: int, left: int, take: Take, *, dumps: bool) -> None:
+    """Take in the answers to `left` requests from number `first` on, of which the last may be a dump."""
+    dump = first + left - 1 if dumps else None
+    while left:
+        data = connection.recv(_RECEIVE)
+        for kind, sequence, start, end in answers.split(data):
+            if sequence < first:
+                continue
+            if kind == _NLMSG_ERROR:
+                code, said = _refusal(data, start, end)
+                if code not in _GONE:
+                    raise OSError(code, said or os.strerror(code))
+                left -= 1
+            elif kind == _NLMSG_DONE:
+                left -= 1
+            else:
+                take(kind, data, start, end)
+                left -= sequence != dump
 
 
 def _answers(connection: socket.socket) -> Iterable[tuple[int, int, int, int, bytes]]:

@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from nsprov.kernel.namespaces import NETNS, open_pin, share_netns_directory, unpin
+from nsprov.kernel.namespaces import NETNS, share_netns_directory, stale, unpin, unpin_stale
 from nsprov.kernel.netlink import Request
 from nsprov.kernel.rtnl import LinkSettings, set_link
 from nsprov.plan.resource import IDENTITY, REPLACE, Ref, Resource
@@ -49,6 +49,10 @@ class Netns(Resource):
         """Its `lo`, which is always read."""
         return ((self.node, "link", "lo"),)
 
+    def pinned_network(self) -> tuple[str, str]:
+        """Its node and its name below /run/netns."""
+        return self.node, self.name
+
 
 SCHEMA = Netns
 
@@ -81,20 +85,11 @@ def obstacles(kernel: Kernel, wants: Sequence[Netns]) -> Mapping[Ref, str]:
     found = {}
     for want in wants:
         path = f"{NETNS}/{want.name}"
-        if want.name in taken and not _stale(path) and not _ours(kernel, want):
+        if want.name in taken and not stale(path) and not _ours(kernel, want):
             found[want.ref()] = f'A network namespace "{want.name}" exists at {path} and is not of this lab.'
         elif want.etc and kernel.files.etc_exists(want.name) and not kernel.files.etc_is_ours(want.name):
             found[want.ref()] = f"/etc/netns/{want.name} exists and is not of this lab."
     return found
-
-
-def _stale(path: str) -> bool:
-    """Tell whether a pin is only the empty file that a reboot leaves where /run is on a disk."""
-    fd = open_pin(path, "net")
-    if fd is None:
-        return os.path.isfile(path) and os.path.getsize(path) == 0
-    os.close(fd)
-    return False
 
 
 def _ours(kernel: Kernel, want: Netns) -> bool:
@@ -115,13 +110,6 @@ def create(kernel: Kernel, wants: Sequence[Netns]) -> None:
             kernel.namespaces.create_net(want.node, lambda: kernel.netlink.send([request]))  # noqa: B023 - called at once
             if want.etc:
                 kernel.files.link_etc(want.name, dict(want.etc))
-
-
-def unpin_stale(name: str) -> None:
-    """Remove the empty file that a reboot, or a killed run, left in place of a pin."""
-    path = f"{NETNS}/{name}"
-    if os.path.lexists(path) and _stale(path):
-        unpin(path)
 
 
 def update(kernel: Kernel, pairs: Sequence[tuple[Netns, Netns]]) -> None:

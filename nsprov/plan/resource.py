@@ -79,6 +79,10 @@ class Resource:
         """Say what must be read to observe this: `(node, "link", name)`, `(node, "address" or "route", IP version)`."""
         return ()
 
+    def pinned_network(self) -> tuple[str, str] | None:
+        """Give the node and the name below /run/netns, if this pins a node's network namespace."""
+        return None
+
 
 def place(node: str) -> str:
     """Write a node for use in a name: the host itself is `host`."""

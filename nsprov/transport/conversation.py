@@ -20,7 +20,7 @@ from nsprov.transport import boot, failures
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nsprov.transport import Host
+    from nsprov.transport.session import Host
 
 BOOT_TIMEOUT = 60.0
 """How long, in seconds, a host may take from the command line to the agent's first word."""

@@ -24,7 +24,7 @@ from nsprov.errors import Diagnostic, Unreachable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nsprov.transport import HostKeyChecking
+    from nsprov.transport.session import HostKeyChecking
 
 DEFAULT_PORT = 22
 _MARKERS = ("@revoked", "@cert-authority")

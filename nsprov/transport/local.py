@@ -19,7 +19,7 @@ from nsprov.transport import conversation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nsprov.transport import Host, Session
+    from nsprov.transport.session import Host, Session
 
 _CLOSING = 30.0  # seconds that an agent may take to roll back and exit
 

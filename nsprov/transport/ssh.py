@@ -25,8 +25,8 @@ from nsprov.transport.channel import WINDOW, ChannelWire
 from nsprov.transport.sshauth import Keys
 
 if TYPE_CHECKING:
-    from nsprov.transport import Host, Options, Session
     from nsprov.transport.conversation import Archive
+    from nsprov.transport.session import Host, Options, Session
     from nsprov.transport.sshconfig import Target
 
 _KEEPALIVE = 15  # seconds between keepalive messages

@@ -17,7 +17,7 @@ from nsprov.errors import Diagnostic, InputError, Unreachable
 from nsprov.transport import hostkeys
 
 if TYPE_CHECKING:
-    from nsprov.transport import Host, HostKeyChecking, Options
+    from nsprov.transport.session import Host, HostKeyChecking, Options
 
 _NONE = ("none", "")
 _CHECKING: dict[str, HostKeyChecking] = {"accept-new": "accept-new", "off": "no", "false": "no", "no": "no"}
