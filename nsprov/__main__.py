@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
@@ -12,7 +13,11 @@ def main() -> None:
     gc.disable()
     from nsprov.cli.app import run  # noqa: PLC0415 - after the collector is off, for start-up
 
-    sys.exit(run())
+    code = run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Taking the values of a large lab apart one by one is time that nobody gains from.
+    os._exit(code)
 
 
 if __name__ == "__main__":

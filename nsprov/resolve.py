@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections import defaultdict
+from functools import cache
 from typing import TYPE_CHECKING
 
 from nsprov import render
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nsprov.plan.resource import Ref, Resource
-    from nsprov.topology.model import Bridge, Endpoint, Interface, Link, Node, Route, Topology
+    from nsprov.topology.model import Bridge, Dns, Endpoint, Interface, Link, Node, Route, Topology
 
 ETC_HOSTS, ETC_HOSTNAME, ETC_RESOLV = "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"
 _USUAL_MTU = 1500
@@ -108,11 +109,14 @@ def _files(topology: Topology, node: Node, common: str) -> Iterator[tuple[str, f
         extra = render.render_builtin("hosts.j2", entries=[[plain(where), name] for name, where in node.hosts.items()])
         yield ETC_HOSTS, file.File(owner=node.name, path=ETC_HOSTS, content=common + extra)
     if node.dns is not None and ETC_RESOLV not in node.files:
-        dns = node.dns
-        content = render.render_builtin("resolv.conf.j2", nameservers=dns.nameservers, search=dns.search, options=dns.options)
-        yield ETC_RESOLV, file.File(owner=node.name, path=ETC_RESOLV, content=content)
+        yield ETC_RESOLV, file.File(owner=node.name, path=ETC_RESOLV, content=_resolv_conf(node.dns))
     for path, given in node.files.items():
         yield path, file.File(owner=node.name, path=path, content=given.content, mode=given.mode)
+
+
+@cache
+def _resolv_conf(dns: Dns) -> str:
+    return render.render_builtin("resolv.conf.j2", nameservers=dns.nameservers, search=dns.search, options=dns.options)
 
 
 def _common_hosts(topology: Topology) -> str:

@@ -53,7 +53,7 @@ class Look:
         began = time.monotonic()
         recorded = self.recall()
         kernel = self.kernel
-        names = {} if recorded and self.desired else kernel.discover()
+        names = {} if recorded and self.desired and not self.interrupted else kernel.discover()
         known = {**self.desired, **self.applied}
         kernel.namespaces.names = {**networks(known), **names}
         if recorded:

@@ -36,6 +36,7 @@ class Run(Look):
         super().__init__(lab, desired)
         self.uncommitted = False
         self._changes: tuple[Change, ...] = ()
+        self._rows: list[list[object]] = []
         self._netns: set[int] = set()
 
     def plan(self, *, with_fingerprint: bool = False) -> Plan:
@@ -73,7 +74,10 @@ class Run(Look):
         kernel.lab.open()
         holder = f"pid {os.getpid()}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
         touched = {**self.desired, **self.observed}
-        kernel.lab.write(JOURNAL, {"holder": holder, "resources": dump_state(touched.values())})
+        rows = dump_state(touched.values())
+        kernel.lab.write(JOURNAL, {"holder": holder, "resources": rows})
+        if not self.observed:
+            self._rows = rows
         self.uncommitted = True
         self._netns = audit.inodes(kernel, [c.ref.name for c in self._changes if c.ref.kind == "netns" and c.action == DELETE])
         self._perform(order(self._changes, ORDER), progress)
@@ -139,8 +143,8 @@ class Run(Look):
 
     def commit(self) -> None:
         """Make what was applied the lab's last applied state."""
-        if self.interrupted:
-            # A run that was killed between a pin's file and its mount has left a file that is no namespace.
+        if self.interrupted or not self.desired:
+            # A run that was killed between a pin's file and its mount, or a hand that unmounted it, left an empty file.
             for _, name in networks(self.applied).items() - networks(self.desired).items():
                 unpin_stale(name)
         if self.uncommitted or self.interrupted or self.applied != self.desired or not self.desired:
@@ -152,7 +156,8 @@ class Run(Look):
             self.kernel.lab.close()
             return
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        self.kernel.lab.write(MANIFEST, {"since": since, "resources": dump_state(state.values())})
+        rows = self._rows if self._rows and state is self.desired else dump_state(state.values())
+        self.kernel.lab.write(MANIFEST, {"since": since, "resources": rows})
         self.kernel.lab.forget(JOURNAL)
 
     def holders(self) -> list[str]:

@@ -72,14 +72,15 @@ class Files:
     def link_etc(self, netns: str, entries: dict[str, str]) -> None:
         """Give `ip netns exec` the node's files: /etc/netns/NAME leads to links to them (ip-netns(8))."""
         directory = f"{self._lab.etc}/{netns}"
-        shutil.rmtree(directory, ignore_errors=True)
-        os.mkdir(directory, 0o755)
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:
+            shutil.rmtree(directory, ignore_errors=True)
+            os.mkdir(directory, 0o755)
         for name, source in entries.items():
             os.symlink(f"{self._lab.files}/{source}", f"{directory}/{name}")
-        link = f"{ETC_NETNS}/{netns}"
         if not self.etc_is_ours(netns):
-            self._lab.make_directory(ETC_NETNS)
-            os.symlink(directory, link)
+            os.symlink(directory, f"{ETC_NETNS}/{netns}")
 
     def unlink_etc(self, netns: str) -> None:
         """Remove what `link_etc` made."""

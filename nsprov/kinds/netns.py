@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from nsprov.kernel.lab import ETC_NETNS
 from nsprov.kernel.namespaces import NETNS, share_netns_directory, stale, unpin, unpin_stale
 from nsprov.kernel.netlink import Request
 from nsprov.kernel.rtnl import LinkSettings, set_link
@@ -101,6 +102,8 @@ def create(kernel: Kernel, wants: Sequence[Netns]) -> None:
     """Make and pin the namespaces, `lo` up and marked."""
     kernel.lab.make_directory(NETNS)
     share_netns_directory()
+    if any(want.etc for want in wants):
+        kernel.lab.make_directory(ETC_NETNS)
     with kernel.namespaces.inside("net"):
         for want in wants:
             kernel.namespaces.names[want.node] = want.name
@@ -120,6 +123,7 @@ def update(kernel: Kernel, pairs: Sequence[tuple[Netns, Netns]]) -> None:
             kernel.netlink.send([Request(after.node, set_link(_LOOPBACK, settings), after.ref())])
         if before.etc != after.etc:
             if after.etc:
+                kernel.lab.make_directory(ETC_NETNS)
                 kernel.files.link_etc(after.name, dict(after.etc))
             else:
                 kernel.files.unlink_etc(after.name)
