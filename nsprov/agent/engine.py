@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from nsprov.plan.change import Change
 
 _LISTED = 200
-_LONGEST_NAME = 32
+_LAB_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
 class Agent:
@@ -211,7 +212,7 @@ def _not_as_asked(change: Change) -> Diagnostic:
 def _name(request: Mapping[str, Any]) -> str:
     """Check a lab's name again: it becomes part of paths."""
     name = request.get("lab")
-    if not isinstance(name, str) or len(name) > _LONGEST_NAME or not name[:1].isalpha() or not name.replace("-", "").isalnum() or not name.isascii():
+    if not isinstance(name, str) or not _LAB_NAME.fullmatch(name):
         raise InputError(Diagnostic(summary=f"{name!r} is no name of a lab"))
     return name
 
