@@ -13,7 +13,7 @@ from nsprov.kernel import audit
 from nsprov.kernel.namespaces import unpin_stale
 from nsprov.kinds import BY_NAME, ORDER
 from nsprov.plan.change import CREATE, DELETE, REPLACE, Change, Plan, Step, dump_state, fingerprint
-from nsprov.plan.diff import diff
+from nsprov.plan.diff import diff, restorable
 from nsprov.plan.order import order
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Run(Look):
         """
         if not self.uncommitted or not self.desired:
             return ()
-        before, known = self.observed, {**self.desired, **self.observed}
+        before, known = restorable(self.observed), {**self.desired, **self.observed}
         kernel = self.kernel
         kernel.netlink.abandon()
         kernel.seen.clear()

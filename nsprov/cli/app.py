@@ -56,8 +56,9 @@ def run() -> int:
         views.show_error(problem)
         return problem.exit_code
     except KeyboardInterrupt:
-        views.note("interrupted; nothing was changed")
-        return 130
+        # Wherever it was, it was not while hosts were being changed: that ends in an outcome of its own.
+        views.note("interrupted; `nsprov status` says what is there")
+        return Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -92,3 +92,13 @@ def _imply(changes: dict[Ref, Change], going: dict[str, Ref]) -> dict[Ref, Chang
             if tokens and all(going.get(token, ref) != ref for token in tokens):
                 changes[ref] = Change(ref, change.before, change.after, change.action, change.reason, going[tokens[0]])
     return changes
+
+
+def restorable(state: State) -> State:
+    """Leave out what stands on a thing that somebody had taken away already: nobody can make that again."""
+    while True:
+        tokens = {token for resource in state.values() for token in resource.provides()}
+        kept = {ref: res for ref, res in state.items() if tokens.issuperset((*res.needs(), *res.stands_on()))}
+        if len(kept) == len(state):
+            return kept
+        state = kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_without_sudo_we_stay_who_we_are(reach):
 
 THROUGH_SUDO = """
 import sys
-sys.path[:0] = [{tree!r}, {fleet!r}]
+sys.path[:0] = [{tree!r}]
 from types import SimpleNamespace
 from nsprov.errors import NsprovError
 from nsprov.transport import local
@@ -89,8 +90,10 @@ except NsprovError as problem:
 )
 def test_another_user_through_sudo(machine, user, password, expected):
     """Local is remote with a shorter wire: the same prompts, the same errors."""
+    # The host has a /tmp of its own, and this tree may be in ours.
+    shutil.copytree(TREE / "nsprov", machine.root / "srv/tree/nsprov", dirs_exist_ok=True)
     script = machine.root / "tmp/through_sudo.py"
-    script.write_text(THROUGH_SUDO.format(tree=str(TREE), fleet=str(Path(__file__).parent)))
+    script.write_text(THROUGH_SUDO.format(tree="/srv/tree"))
 
     assert machine.run(f"cd /; /usr/bin/python3 -I -S /tmp/through_sudo.py {password or ''}", user=user) == expected + "\n"
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsprov.plan.change import CREATE, DELETE, REPLACE, UPDATE
-from nsprov.plan.diff import diff
+from nsprov.plan.diff import diff, restorable
 from nsprov.plan.order import order
 from nsprov.plan.resource import HOST, IDENTITY, LAB_TOKEN, Ref, Resource, comparable
 from nsprov.plan.resource import REPLACE as FIXED
@@ -235,16 +235,6 @@ def fill(thing):
     """Give what a kernel holds after a creation: no field is left to chance."""
     unset = {name: 0 if name in ("lo", "mtu", "flag") else "" for name, _ in comparable(type(thing))}
     return replace(thing, **{name: value for name, value in unset.items() if getattr(thing, name) is None})
-
-
-def restorable(state):
-    """Leave out what stands on a thing that somebody had already taken away: nobody can make that again."""
-    while True:
-        tokens = {token for thing in state.values() for token in thing.provides()}
-        kept = {ref: thing for ref, thing in state.items() if tokens.issuperset((*thing.needs(), *thing.stands_on()))}
-        if kept == state:
-            return kept
-        state = kept
 
 
 def holds(kernel, desired):
