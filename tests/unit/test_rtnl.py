@@ -205,7 +205,8 @@ every_route = st.one_of(routes(v4, 32), routes(v6, 128))
 def test_route(route):
     """Destination, table, metric, type and next hops, tables beyond a byte included."""
     message = rtnl.route_message(rtnl.RTM_NEWROUTE, route)
-    theirs, found = read(rtmsg, message), attrs(read(rtmsg, message))
+    theirs = read(rtmsg, message)  # kept while its parts are read: pyroute2 decodes next hops late, by way of their parent
+    found = attrs(theirs)
     hops = [(dict(hop["attrs"])["RTA_GATEWAY"], hop["oif"], hop["hops"] + 1) for hop in found.get("RTA_MULTIPATH", [])]
 
     assert found.get("RTA_DST", "") in (as_the_kernel_writes_it(route.destination).partition("/")[0], "")
