@@ -171,7 +171,8 @@ def test_address(index, given_address, nodad):
     """An address of either family; the flag is for IPv6 only, and a deletion carries neither flag nor protocol."""
     text, length = given_address
     message = rtnl.address_message(rtnl.RTM_NEWADDR, index, f"{text}/{length}", nodad=nodad)
-    theirs, found = read(ifaddrmsg, message), attrs(read(ifaddrmsg, message))
+    theirs = read(ifaddrmsg, message)
+    found = attrs(theirs)
     plain = as_the_kernel_writes_it(text)
 
     assert (theirs["index"], theirs["prefixlen"]) == (index, length)
@@ -224,7 +225,8 @@ def test_route_one_way(route, data):
     index = data.draw(maybe(indexes))
     route = rtnl.Route(route.destination, route.table, route.metric, "unicast", rtnl.PROTO, via, index, None, ())
     message = rtnl.route_message(rtnl.RTM_NEWROUTE, route)
-    found = attrs(read(rtmsg, message))
+    theirs = read(rtmsg, message)
+    found = attrs(theirs)
 
     assert (found.get("RTA_GATEWAY"), found.get("RTA_OIF")) == (via and as_the_kernel_writes_it(via), index)
     same_bytes(rtmsg, message)
