@@ -6,18 +6,26 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from nsprov.kernel.rtnl import IFA_F_NODAD, IFF_UP, LOCAL_TABLE, ROUTE_TYPES, Address, Link, Route
+from nsprov.kernel.rtnl import (
+    ATTRIBUTE_FORMAT,
+    HEADER_FORMAT,
+    IFA_F_NODAD,
+    IFADDR_FORMAT,
+    IFF_UP,
+    IFINFO_FORMAT,
+    LOCAL_TABLE,
+    NEXTHOP_FORMAT,
+    ROUTE_FORMAT,
+    ROUTE_TYPES,
+    Address,
+    Link,
+    Route,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROUTE_TYPE_NAMES = {number: name for name, number in ROUTE_TYPES.items()}
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
-_IFINFO = struct.Struct("=BxHiII")
-_IFADDR = struct.Struct("=BBBBi")
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_NEXTHOP = struct.Struct("=HBBi")
 _U32 = struct.Struct("=I")
 
 
@@ -25,8 +33,8 @@ def split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Give `(type, sequence, start of body, end)` of each message in a datagram; stop at what cannot be one."""
     position, size = 0, len(data)
     while position + 16 <= size:
-        length, kind, _, sequence, _ = _HEADER.unpack_from(data, position)
-        if length < _HEADER.size:
+        length, kind, _, sequence, _ = HEADER_FORMAT.unpack_from(data, position)
+        if length < HEADER_FORMAT.size:
             return
         yield kind, sequence, position + 16, position + length
         position += (length + 3) & ~3
@@ -56,7 +64,7 @@ def _number(data: bytes, span: tuple[int, int] | None) -> int:
 
 def parse_link(data: bytes, start: int, end: int) -> Link:
     """Read the body of an RTM_NEWLINK message."""
-    _, _, index, flags, _ = _IFINFO.unpack_from(data, start)
+    _, _, index, flags, _ = IFINFO_FORMAT.unpack_from(data, start)
     found = attributes(data, start + 16, end)
     info = attributes(data, *found[18]) if 18 in found else {}
     kind = _string(data, info.get(1))
@@ -80,8 +88,8 @@ def parse_link(data: bytes, start: int, end: int) -> Link:
 
 def _altnames(data: bytes, start: int, end: int) -> Iterator[str]:
     while start + 4 <= end:
-        length, _ = _ATTRIBUTE.unpack_from(data, start)
-        if length < _ATTRIBUTE.size:
+        length, _ = ATTRIBUTE_FORMAT.unpack_from(data, start)
+        if length < ATTRIBUTE_FORMAT.size:
             return
         yield _string(data, (start + 4, start + length))
         start += (length + 3) & ~3
@@ -89,7 +97,7 @@ def _altnames(data: bytes, start: int, end: int) -> Iterator[str]:
 
 def parse_address(data: bytes, start: int, end: int) -> Address:
     """Read the body of an RTM_NEWADDR message; IFA_LOCAL is ours, IFA_ADDRESS may be a peer's."""
-    family, length, flags, _, index = _IFADDR.unpack_from(data, start)
+    family, length, flags, _, index = IFADDR_FORMAT.unpack_from(data, start)
     found = attributes(data, start + 8, end)
     span = found.get(2) or found[1]
     wide = _number(data, found.get(8)) or flags
@@ -100,7 +108,7 @@ def parse_address(data: bytes, start: int, end: int) -> Address:
 
 def parse_route(data: bytes, start: int, end: int) -> Route | None:
     """Read the body of an RTM_NEWROUTE message; `None` for what no user declares (local table, other types)."""
-    family, length, _, _, table, proto, _, kind, flags = _ROUTE.unpack_from(data, start)
+    family, length, _, _, table, proto, _, kind, flags = ROUTE_FORMAT.unpack_from(data, start)
     name = _ROUTE_TYPE_NAMES.get(kind)
     if table == LOCAL_TABLE or name is None or flags & 0x200 or family not in (socket.AF_INET, socket.AF_INET6):
         return None
@@ -126,8 +134,8 @@ def _gateway(data: bytes, found: dict[int, tuple[int, int]], family: int) -> str
 
 def _hops(data: bytes, start: int, end: int, family: int) -> Iterator[tuple[str | None, int, int]]:
     while start + 8 <= end:
-        length, _, weight, index = _NEXTHOP.unpack_from(data, start)
-        if length < _NEXTHOP.size:
+        length, _, weight, index = NEXTHOP_FORMAT.unpack_from(data, start)
+        if length < NEXTHOP_FORMAT.size:
             return
         yield _gateway(data, attributes(data, start + 8, start + length), family), index, weight + 1
         start += (length + 3) & ~3

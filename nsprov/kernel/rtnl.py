@@ -28,12 +28,12 @@ MAIN_TABLE = 254
 LOCAL_TABLE = 255
 ROUTE_TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
-_IFINFO = struct.Struct("=BxHiII")
-_IFADDR = struct.Struct("=BBBBi")
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_NEXTHOP = struct.Struct("=HBBi")
+HEADER_FORMAT = struct.Struct("=IHHII")
+ATTRIBUTE_FORMAT = struct.Struct("=HH")
+IFINFO_FORMAT = struct.Struct("=BxHiII")
+IFADDR_FORMAT = struct.Struct("=BBBBi")
+ROUTE_FORMAT = struct.Struct("=BBBBBBBBI")
+NEXTHOP_FORMAT = struct.Struct("=HBBi")
 _PAD = (b"", b"\0\0\0", b"\0\0", b"\0")
 _NESTED = 0x8000
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -117,14 +117,14 @@ class Route(NamedTuple):
 def pack(message: Message, sequence: int) -> bytes:
     """Give the bytes of one message, padded to four as the next one wants it."""
     length = 16 + len(message.body)
-    head = _HEADER.pack(length, message.type, message.flags | NLM_F_REQUEST, sequence, 0)
+    head = HEADER_FORMAT.pack(length, message.type, message.flags | NLM_F_REQUEST, sequence, 0)
     return head + message.body + _PAD[length & 3]
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
     """Give one attribute, padded to four."""
     length = len(payload) + 4
-    return _ATTRIBUTE.pack(length, kind) + payload + _PAD[length & 3]
+    return ATTRIBUTE_FORMAT.pack(length, kind) + payload + _PAD[length & 3]
 
 
 def _u32(kind: int, value: int) -> bytes:
@@ -144,10 +144,10 @@ def new_veth(end: VethEnd, peer: VethEnd) -> Message:
 
     One queue each way: the default is one per possible CPU, which costs time and memory and serves no lab (veth(4)).
     """
-    inside = _IFINFO.pack(0, 0, 0, 0, 0) + _veth_end(peer)
+    inside = IFINFO_FORMAT.pack(0, 0, 0, 0, 0) + _veth_end(peer)
     info = _text(1, "veth") + attribute(2, attribute(1, inside))
     flags = IFF_UP if end.up else 0
-    body = _IFINFO.pack(0, 0, 0, flags, flags) + _veth_end(end) + attribute(18, info)
+    body = IFINFO_FORMAT.pack(0, 0, 0, flags, flags) + _veth_end(end) + attribute(18, info)
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
@@ -172,7 +172,7 @@ def new_bridge(name: str, mac: str | None, mtu: int | None, *, stp: bool) -> Mes
     if mtu is not None:
         parts.append(_u32(4, mtu))
     parts.append(attribute(18, _bridge_info(stp=stp)))
-    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, 0, 0) + b"".join(parts))
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, IFINFO_FORMAT.pack(0, 0, 0, 0, 0) + b"".join(parts))
 
 
 def _bridge_info(*, stp: bool) -> bytes:
@@ -183,7 +183,7 @@ def set_link(index: int, settings: LinkSettings) -> Message:
     """Change a link; with `index` 0 the link is found by `settings.name`, else that name is given to it."""
     flags = 0 if settings.up is None else int(settings.up)
     change = 0 if settings.up is None else IFF_UP
-    parts = [_IFINFO.pack(0, 0, index, flags, change)]
+    parts = [IFINFO_FORMAT.pack(0, 0, index, flags, change)]
     if settings.name is not None:
         parts.append(_text(3, settings.name))
     if settings.alias is not None:
@@ -204,18 +204,18 @@ def set_link(index: int, settings: LinkSettings) -> Message:
 
 def add_altname(index: int, name: str) -> Message:
     """Give a link a further name, which may be up to 127 characters long."""
-    body = _IFINFO.pack(0, 0, index, 0, 0) + attribute(52 | _NESTED, _text(53, name))
+    body = IFINFO_FORMAT.pack(0, 0, index, 0, 0) + attribute(52 | _NESTED, _text(53, name))
     return Message(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
 def delete_group(group: int) -> Message:
     """Delete every link of a group at once: the kernel waits for its grace periods once, not once a link."""
-    return Message(RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _u32(27, group))
+    return Message(RTM_DELLINK, 0, IFINFO_FORMAT.pack(0, 0, 0, 0, 0) + _u32(27, group))
 
 
 def delete_link(index: int) -> Message:
     """Delete one link."""
-    return Message(RTM_DELLINK, 0, _IFINFO.pack(0, 0, index, 0, 0))
+    return Message(RTM_DELLINK, 0, IFINFO_FORMAT.pack(0, 0, index, 0, 0))
 
 
 def _packed(address: str) -> tuple[int, bytes]:
@@ -227,7 +227,7 @@ def address_message(operation: int, index: int, address: str, *, nodad: bool = F
     """Add (RTM_NEWADDR, replacing) or delete (RTM_DELADDR) `address`, given with its prefix length."""
     plain, _, length = address.partition("/")
     family, packed = _packed(plain)
-    body = _IFADDR.pack(family, int(length), 0, 0, index) + attribute(2, packed) + attribute(1, packed)
+    body = IFADDR_FORMAT.pack(family, int(length), 0, 0, index) + attribute(2, packed) + attribute(1, packed)
     if operation == RTM_NEWADDR:
         flags = _u32(8, IFA_F_NODAD) if nodad and family == socket.AF_INET6 else b""
         return Message(operation, NLM_F_CREATE | NLM_F_REPLACE, body + flags + attribute(11, bytes([PROTO])))
@@ -244,7 +244,7 @@ def route_message(operation: int, route: Route) -> Message:
     scope = 255 if deleting else 253 if direct and family == socket.AF_INET else 0
     kind = 0 if deleting else ROUTE_TYPES[route.type]
     table = route.table if route.table < 256 else 0
-    parts = [_ROUTE.pack(family, int(length), 0, 0, table, 0 if deleting else PROTO, scope, kind, 0)]
+    parts = [ROUTE_FORMAT.pack(family, int(length), 0, 0, table, 0 if deleting else PROTO, scope, kind, 0)]
     if int(length):
         parts.append(attribute(1, packed))
     parts.append(_u32(15, route.table))
@@ -270,27 +270,27 @@ def _next(route: Route) -> bytes:
 
 def _hop(via: str | None, index: int, weight: int) -> bytes:
     gateway = attribute(5, _packed(via)[1]) if via else b""
-    return _NEXTHOP.pack(8 + len(gateway), 0, weight - 1, index) + gateway
+    return NEXTHOP_FORMAT.pack(8 + len(gateway), 0, weight - 1, index) + gateway
 
 
 def get_links() -> Message:
     """Ask for all links, without their counters."""
-    return Message(RTM_GETLINK, NLM_F_DUMP, _IFINFO.pack(0, 0, 0, 0, 0) + _u32(29, 8))
+    return Message(RTM_GETLINK, NLM_F_DUMP, IFINFO_FORMAT.pack(0, 0, 0, 0, 0) + _u32(29, 8))
 
 
 def get_link(name: str) -> Message:
     """Ask for one link by its name."""
-    return Message(RTM_GETLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, name) + _u32(29, 8))
+    return Message(RTM_GETLINK, 0, IFINFO_FORMAT.pack(0, 0, 0, 0, 0) + _text(3, name) + _u32(29, 8))
 
 
 def get_addresses(version: int) -> Message:
     """Ask for all addresses of IPv4 or IPv6."""
-    return Message(RTM_GETADDR, NLM_F_DUMP, _IFADDR.pack(_FAMILIES[version], 0, 0, 0, 0))
+    return Message(RTM_GETADDR, NLM_F_DUMP, IFADDR_FORMAT.pack(_FAMILIES[version], 0, 0, 0, 0))
 
 
 def get_routes(version: int) -> Message:
     """Ask for the IPv4 or IPv6 routes with our protocol number; the socket must check strictly for the kernel to choose."""
-    return Message(RTM_GETROUTE, NLM_F_DUMP, _ROUTE.pack(_FAMILIES[version], 0, 0, 0, 0, PROTO, 0, 0, 0))
+    return Message(RTM_GETROUTE, NLM_F_DUMP, ROUTE_FORMAT.pack(_FAMILIES[version], 0, 0, 0, 0, PROTO, 0, 0, 0))
 
 
 def packed_together(messages: Sequence[tuple[Message, int]]) -> bytes:
