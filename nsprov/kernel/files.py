@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nsprov.kernel.lab import ETC_NETNS, leads_below
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class Read(NamedTuple):
+    """What a file is."""
+
+    content: str
+    mode: int
+    uid: int
+    gid: int
+
+
 class Files:
     """The files of one lab, kept below its own file system and bound into nodes from there."""
 
@@ -25,7 +34,7 @@ class Files:
         self._lab = lab
         self._namespaces = namespaces
 
-    def write(self, name: str, content: str, mode: int) -> None:
+    def write(self, name: str, content: str, mode: int, owner: tuple[int, int] = (0, 0)) -> None:
         """Write a file in place: a bind mount shows the inode, and a renamed-over source would not be seen."""
         path = f"{self._lab.files}/{name}"
         try:
@@ -36,12 +45,15 @@ class Files:
             fd = os.open(path, _CREATE, 0o600)
         try:
             os.write(fd, content.encode())
+            about = os.fstat(fd)
+            if (about.st_uid, about.st_gid) != owner:
+                os.fchown(fd, *owner)
             os.fchmod(fd, mode)
         finally:
             os.close(fd)
 
-    def read(self, name: str) -> tuple[str, int] | None:
-        """Read a file's content and mode; `None` if there is none, or something else in its place."""
+    def read(self, name: str) -> Read | None:
+        """Read a file's content, mode and owner; `None` if there is none, or something else in its place."""
         try:
             fd = os.open(f"{self._lab.files}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -51,7 +63,7 @@ class Files:
             os.close(fd)
             return None
         with open(fd, "rb") as file:
-            return file.read().decode(errors="replace"), about.st_mode & 0o7777
+            return Read(file.read().decode(errors="replace"), about.st_mode & 0o7777, about.st_uid, about.st_gid)
 
     def remove(self, name: str) -> None:
         """Remove a file and the directories that it leaves empty; an absent one is removed already."""

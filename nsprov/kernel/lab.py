@@ -1,6 +1,7 @@
 """Where a lab lives on a host: its directory, the private mounts below it, and its lock.
 
 /run/nsprov                 bound onto itself and private, so that nothing in it propagates
+/run/nsprov/.pins/<name>/   what `ns pin` has pinned; no lab can have this name
 /run/nsprov/<lab>.lock      held by flock(2) while a run works on the lab
 /run/nsprov/<lab>/          a tmpfs: unmounting it is how a lab's files and pins go, all at once
   manifest.json           what was applied last
@@ -9,6 +10,8 @@
   files/<node>/<path>     rendered files
   etc/<netns>/            what /etc/netns/<netns> points to
   overlay/<node>/         upper and work directories of overlays in the node
+  ctl/<node>.sock         how to talk to a node's init
+  log/<node>/             what its workloads say
   ns/<node>/<type>        pins, on a mount of their own that nodes never see
 """
 
@@ -18,6 +21,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUN = "/run/nsprov"
+PINS = f"{RUN}/.pins"
 ETC_NETNS = "/etc/netns"
 _MADE = ".made"
 """A link of this name leads to a directory (`/run/netns`, `/etc/netns`) that we made and that goes with the last lab."""
@@ -46,6 +51,8 @@ class Lab:
         self.files = f"{self.root}/files"
         self.etc = f"{self.root}/etc"
         self.overlays = f"{self.root}/overlay"
+        self.controls = f"{self.root}/ctl"
+        self.logs = f"{self.root}/log"
 
     def exists(self) -> bool:
         """Tell whether the lab's own file system is there."""
@@ -57,7 +64,8 @@ class Lab:
             os.makedirs(self.root, mode=0o711, exist_ok=True)
             libc.mount("nsprov", self.root, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=0711,size=25%,nr_inodes=0")
             libc.mount(None, self.root, None, libc.MS_PRIVATE)
-        for path, mode in ((self.pins, 0o700), (self.files, 0o711), (self.etc, 0o711), (self.overlays, 0o711)):
+        private, passable = (self.pins, self.controls, self.logs), (self.files, self.etc, self.overlays)
+        for path, mode in (*((path, 0o700) for path in private), *((path, 0o711) for path in passable)):
             if not os.path.isdir(path):
                 os.mkdir(path, mode)
         if not libc.is_mount(self.pins):
@@ -74,6 +82,30 @@ class Lab:
             libc.umount(self.root)
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(self.root)
+
+    def control(self, node: str) -> str:
+        """Say where a node's init listens, or would."""
+        return f"{self.controls}/{node}.sock"
+
+    def controlled(self) -> list[str]:
+        """Give the nodes that have had an init."""
+        try:
+            return [name[: -len(".sock")] for name in os.listdir(self.controls)]
+        except FileNotFoundError:
+            return []
+
+    def log_directory(self, node: str, owner: tuple[int, int]) -> int:
+        """Make the directory of a node's logs, for the root of the node, and give a descriptor of it."""
+        path = f"{self.logs}/{node}"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        about = os.fstat(fd)
+        if (about.st_uid, about.st_gid) != owner:
+            os.fchown(fd, *owner)
+            for name in os.listdir(fd):  # what was said when the node had other ids
+                os.chown(name, *owner, dir_fd=fd, follow_symlinks=False)
+        return fd
 
     def read(self, name: str) -> dict[str, object]:
         """Read one of the lab's own JSON files; an absent one is empty.
@@ -134,9 +166,7 @@ class Lab:
 
     def make_directory(self, path: str) -> None:
         """Make a directory that labs share with others, and remember that it is ours to remove."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o755)
-            os.symlink(path, f"{RUN}/{_MADE}{path.replace('/', '-')}")
+        make_shared(path)
 
     def _take(self, holder: str) -> int:
         while True:
@@ -165,6 +195,13 @@ class Lab:
         _close_run()
 
 
+def make_shared(path: str) -> None:
+    """Make a directory that we share with others, and remember that it is ours to remove."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o755)
+        os.symlink(path, f"{RUN}/{_MADE}{path.replace('/', '-')}")
+
+
 def leads_below(link: str, top: str) -> bool:
     """Tell whether a path is a symbolic link to something below a directory."""
     try:
@@ -173,27 +210,59 @@ def leads_below(link: str, top: str) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def run_directory() -> Iterator[None]:
+    """Have /run/nsprov for a moment, alone: it is made if need be, and goes when nothing is in it."""
+    with _run_lock():
+        _make_run()
+        try:
+            yield
+        finally:
+            _sweep_run()
+
+
 def _open_run() -> None:
+    with _run_lock():
+        _make_run()
+
+
+def _make_run() -> None:
     """Bind /run/nsprov onto itself, privately and once: a second bind would hide every pin (mount(2), MS_BIND)."""
     os.makedirs(RUN, mode=0o711, exist_ok=True)
-    with _run_lock():
-        os.makedirs(RUN, mode=0o711, exist_ok=True)
-        if not libc.is_mount(RUN):
-            libc.mount(RUN, RUN, None, libc.MS_BIND)
-            libc.mount(None, RUN, None, libc.MS_PRIVATE)
+    if not libc.is_mount(RUN):
+        _forget_pins()
+        libc.mount(RUN, RUN, None, libc.MS_BIND)
+        libc.mount(None, RUN, None, libc.MS_PRIVATE)
+
+
+def _forget_pins() -> None:
+    """Remove the empty files of pins that a reboot has left, where /run is on a disk.
+
+    Younger ones may be pins still, of another mount namespace: they would go with their files, whoever removes those.
+    """
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(PINS).st_mtime < booted:
+            shutil.rmtree(PINS, ignore_errors=True)
 
 
 def _close_run() -> None:
     with _run_lock():
-        entries = os.listdir(RUN)
-        if all(entry.startswith(_MADE) for entry in entries):
-            for entry in entries:
-                _unmake(f"{RUN}/{entry}")
-            while libc.is_mount(RUN):
-                libc.umount(RUN)
-            # Another run may have put its lock file there since we looked.
-            with contextlib.suppress(OSError):
-                os.rmdir(RUN)
+        _sweep_run()
+
+
+def _sweep_run() -> None:
+    with contextlib.suppress(OSError):  # there is none, or something is pinned
+        os.rmdir(PINS)
+    entries = os.listdir(RUN)
+    if all(entry.startswith(_MADE) for entry in entries):
+        for entry in entries:
+            _unmake(f"{RUN}/{entry}")
+        while libc.is_mount(RUN):
+            libc.umount(RUN)
+        # Another run may have put its lock file there since we looked.
+        with contextlib.suppress(OSError):
+            os.rmdir(RUN)
 
 
 def _unmake(link: str) -> None:

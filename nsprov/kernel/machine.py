@@ -9,9 +9,10 @@ import contextlib
 import os
 import resource
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from nsprov.kernel import namespaces
+from nsprov.kernel import attach, namespaces
+from nsprov.kernel.cgroups import Cgroups
 from nsprov.kernel.files import Files
 from nsprov.kernel.lab import Lab
 from nsprov.kernel.mounts import Mounts
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nsprov.kernel.rtnl import Link, Message
     from nsprov.plan.resource import Resource
 
+T = TypeVar("T")
 MARK = "nsprov:"
 PEER = "~peer"
 
@@ -40,7 +42,10 @@ class Kernel:
         self.netlink = Netlink(self.namespaces)
         self.files = Files(self.lab, self.namespaces)
         self.mounts = Mounts(self.namespaces, self.lab)
+        self.cgroups = Cgroups(lab)
         self.seen = Snapshot(self)
+        self.heed: Callable[[], None] = lambda: None
+        """What waits long calls this again and again; it raises when nobody wants us to go on."""
         # One descriptor per namespace at least; the hard limit is as far as one may go without asking.
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < hard:
@@ -67,6 +72,10 @@ class Kernel:
         except FileNotFoundError:
             return set()
         return {node for node in nodes if os.path.lexists(f"{self.lab.pins}/{node}/{kind}")}
+
+    def owns(self, node: str) -> bool:
+        """Tell whether a node's whole network is this lab's; on the host, and where it is attached, only what is marked is."""
+        return bool(node) and any(link.name == "lo" and self.marked(link) for link in self.seen.dump(node).links)
 
     def taken(self, wants: Iterable[tuple[Ref, str, str]]) -> dict[Ref, str]:
         """Say which of the wanted link names, `(ref, node, name)`, somebody else's link has."""
@@ -113,11 +122,13 @@ class Kernel:
                     yield found
 
     def discover(self) -> dict[str, str]:
-        """Find this lab's network namespaces by their marks alone: node -> name below /run/netns."""
+        """Find this lab's network namespaces by their marks and links alone: node -> name below /run/netns."""
         found: dict[str, str] = {}
         with contextlib.suppress(FileNotFoundError):
             for name in sorted(os.listdir(namespaces.NETNS)):
-                node = self._marked_netns(name)
+                # Where a link leads is what tells whose it is: the network behind it may be anybody's.
+                is_link = os.path.islink(f"{namespaces.NETNS}/{name}")
+                node = attach.node_behind(name, self.lab.pins) if is_link else self._marked_netns(name)
                 if node is not None:
                     found[node] = name
         return found
@@ -145,6 +156,7 @@ class Snapshot:
         self._kernel = kernel
         self._dumps: dict[str, Dump] = {}
         self._interests: dict[str, Interest] = {}
+        self._once: dict[str, Any] = {}
         self.thorough = True
         """Whether to look for all that bears the lab's mark, and not only for what is known."""
 
@@ -168,7 +180,15 @@ class Snapshot:
     def clear(self) -> None:
         """Forget everything: the next look goes to the kernel."""
         self._dumps.clear()
+        self._once.clear()
         self._kernel.netlink.forget()
+
+    def once(self, what: str, ask: Callable[[], T]) -> T:
+        """Ask something once between two changes."""
+        if what not in self._once:
+            self._once[what] = ask()
+        found: T = self._once[what]
+        return found
 
     def dump(self, node: str) -> Dump:
         """Give a node's links, addresses and routes; an empty dump if its namespace is not there."""

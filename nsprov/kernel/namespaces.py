@@ -1,4 +1,4 @@
-"""Create, pin, enter and unpin namespaces.
+"""Pin, enter and unpin namespaces; `births` makes them.
 
 The agent is a process of one thread made for this, so it enters namespaces itself and comes home by descriptor.
 A pin is a bind mount of an nsfs file; "the file exists" proves nothing, so every pin is asked for its type (ioctl_ns(2)).
@@ -16,10 +16,20 @@ from nsprov.kernel import libc
 from nsprov.plan.resource import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 NETNS = "/run/netns"
-TYPES: Mapping[str, int] = {"net": libc.CLONE_NEWNET, "mnt": libc.CLONE_NEWNS, "uts": libc.CLONE_NEWUTS}
+TYPES: Mapping[str, int] = {
+    "cgroup": libc.CLONE_NEWCGROUP,
+    "ipc": libc.CLONE_NEWIPC,
+    "uts": libc.CLONE_NEWUTS,
+    "net": libc.CLONE_NEWNET,
+    "pid": libc.CLONE_NEWPID,
+    "time": libc.CLONE_NEWTIME,
+    "mnt": libc.CLONE_NEWNS,
+    "user": libc.CLONE_NEWUSER,
+}
+"""All types, in the order in which root enters them: the user namespace last, for it takes the right to enter the others."""
 
 
 class Namespaces:
@@ -29,7 +39,11 @@ class Namespaces:
         """Remember where this process comes from; `pins` is the lab's directory of pins other than net."""
         self.pins = pins
         self.names: dict[str, str] = {}
-        self._home = {kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in TYPES}
+        self.lent: dict[str, int] = {}
+        """Networks of others, by node, that can be looked into although they are not pinned (yet)."""
+        # A kernel may be built without some type: then there is no such file, and nothing to come home to.
+        paths = {kind: f"/proc/self/ns/{kind}" for kind in TYPES if os.path.exists(f"/proc/self/ns/{kind}")}
+        self._home = {kind: os.open(path, os.O_RDONLY | os.O_CLOEXEC) for kind, path in paths.items()}
         self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._here = HOST
 
@@ -43,7 +57,8 @@ class Namespaces:
             return os.dup(self._home[kind])
         if kind == "net" and node not in self.names:
             return None
-        return open_pin(self.path(node, kind), kind)
+        fd = open_pin(self.path(node, kind), kind)
+        return os.dup(self.lent[node]) if fd is None and kind == "net" and node in self.lent else fd
 
     @contextlib.contextmanager
     def opened(self, nodes: Iterable[str]) -> Iterator[dict[str, int]]:
@@ -75,33 +90,21 @@ class Namespaces:
             os.close(fd)
         self._here = node
 
+    def stay(self, node: str) -> None:
+        """Take note that this process is in a node's network namespace, because it has just made it."""
+        self._here = node
+
     def go_home(self) -> None:
         """Move this process back into the namespaces that it came from."""
         libc.setns(self._home["net"], libc.CLONE_NEWNET)
         self._here = HOST
 
-    def create_net(self, node: str, mark: Callable[[], None]) -> None:
-        """Make a network namespace, `mark` it from inside, pin it as `ip netns add` does, and stay in it.
-
-        The mark comes before the pin: whenever we are killed, there is no pinned namespace that is nobody's.
-        """
-        path = self.path(node, "net")
-        libc.unshare(libc.CLONE_NEWNET)
-        self._here = node
-        mark()
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
-        try:
-            libc.mount("/proc/self/ns/net", path, None, libc.MS_BIND)
-        except OSError:
-            os.unlink(path)
-            raise
-
-    def create_uts(self, node: str) -> int:
-        """Make and pin a UTS namespace, stay in it, and give a descriptor of it that the caller closes."""
-        libc.unshare(libc.CLONE_NEWUTS)
-        fd = os.open("/proc/self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
-        self.pin(fd, node, "uts")
-        return fd
+    def is_pinned(self, node: str, kind: str) -> bool:
+        """Tell whether a node has a pin of a type, and it is what it says."""
+        fd = self.open(node, kind)
+        if fd is not None:
+            os.close(fd)
+        return fd is not None
 
     def pin(self, fd: int, node: str, kind: str) -> None:
         """Bind the namespace behind `fd` to its path, so that it outlives every process."""
@@ -121,11 +124,13 @@ class Namespaces:
                 os.rmdir(os.path.dirname(path))
 
     @contextlib.contextmanager
-    def inside(self, kind: str, fd: int | None = None) -> Iterator[None]:
+    def inside(self, kind: str, fd: int | None = None, *, close: bool = False) -> Iterator[None]:
         """Come home from a namespace of the type `kind`, having entered the one behind `fd` if given."""
         try:
             if fd is not None:
                 libc.setns(fd, TYPES[kind])
+                if close:
+                    os.close(fd)
             yield
         finally:
             libc.setns(self._home[kind], TYPES[kind])

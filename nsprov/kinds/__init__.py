@@ -8,7 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from nsprov.kinds import address, bridge, file, mntns, neighbour, netns, route, rule, sysctl, utsns, veth
+from nsprov.kinds import (
+    address,
+    attachment,
+    bridge,
+    cgroup,
+    cgroupns,
+    file,
+    init,
+    ipcns,
+    mntns,
+    neighbour,
+    netns,
+    route,
+    rule,
+    sysctl,
+    timens,
+    userns,
+    utsns,
+    veth,
+    workload,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +61,10 @@ class Kind(Protocol[R]):
         """Delete resources; one that is absent is deleted already."""
 
 
-KINDS: tuple[Kind[Any], ...] = (netns, utsns, sysctl, file, bridge, veth, mntns, address, neighbour, route, rule)
+KINDS: tuple[Kind[Any], ...] = (
+    *(attachment, userns, netns, utsns, ipcns, cgroup, cgroupns, timens, init),
+    *(sysctl, file, bridge, veth, mntns, address, neighbour, route, rule, workload),
+)
 """All kinds, in the order in which those of one level are acted on."""
 
 BY_NAME: Mapping[str, Kind[Any]] = {kind.NAME: kind for kind in KINDS}

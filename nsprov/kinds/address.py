@@ -15,6 +15,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from nsprov.kernel import attach
 from nsprov.kernel.netlink import Request
 from nsprov.kernel.rtnl import PROTO, RTM_DELADDR, RTM_NEWADDR, address_message
 from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
@@ -42,8 +43,9 @@ class Address(Resource):
         return Ref(NAME, f"{place(self.node)}/{self.dev}/{self.address}")
 
     def provides(self) -> tuple[str, ...]:
-        """Routes through this link, of this family, need it."""
-        return (f"addr:{place(self.node)}/{self.dev}/{6 if ':' in self.address else 4}",)
+        """Routes through this link, of this family, need it; workloads need the whole network of their node."""
+        family = 6 if ":" in self.address else 4
+        return f"addr:{place(self.node)}/{self.dev}/{family}", f"network:{place(self.node)}"
 
     def stands_on(self) -> tuple[str, ...]:
         """Its link; the node's `lo` is there with the namespace."""
@@ -62,8 +64,9 @@ def observe(kernel: Kernel, known: Mapping[Ref, Address]) -> Iterable[Address]:
     wanted = {(a.node, a.dev, a.address) for a in known.values()}
     for node in (HOST, *kernel.namespaces.names):
         dump = kernel.seen.dump(node)
-        # On the host, other labs' addresses have the same number: only links with this lab's mark count.
-        ours = {link.ifindex: link.name for link in dump.links if node or kernel.marked(link)}
+        # On the host, and where a node is attached, other labs' addresses have the same number: only marked links count.
+        alone = kernel.owns(node)
+        ours = {link.ifindex: link.name for link in dump.links if alone or kernel.marked(link)}
         for found in dump.addresses:
             dev = ours.get(found.ifindex)
             if dev and (found.proto == PROTO or (node, dev, found.address) in wanted):
@@ -72,24 +75,46 @@ def observe(kernel: Kernel, known: Mapping[Ref, Address]) -> Iterable[Address]:
 
 
 def obstacles(kernel: Kernel, wants: Sequence[Address]) -> Mapping[Ref, str]:
-    """On the host: the same subnet on a link that is not ours, which would take traffic from it."""
-    if not any(want.node == HOST for want in wants):
-        return {}
-    dump = kernel.seen.dump(HOST)
-    names = {link.ifindex: link.name for link in dump.links if not kernel.marked(link)}
-    theirs = [(names[a.ifindex], ipaddress.ip_interface(a.address).network) for a in dump.addresses if a.ifindex in names]
+    """On the host, and where a node is attached: the same subnet on a link that is not ours, which would lose traffic to us."""
+    shared = {node: _others(kernel, node) for node in {want.node for want in wants} if not kernel.owns(node)}
     found = {}
     for want in wants:
-        network = ipaddress.ip_interface(want.address).network
-        for name, other in theirs if want.node == HOST else ():
-            if network.version == other.version and network.overlaps(other) and not network.is_link_local:
-                found[want.ref()] = f"The host's link {name} has an address in {other}, which overlaps {network}."
+        others = shared.get(want.node)
+        network = ipaddress.ip_interface(want.address).network if others else None
+        for where, other in others or ():
+            if network and network.version == other.version and network.overlaps(other) and not network.is_link_local:
+                found[want.ref()] = f"{where} has an address in {other}, which overlaps {network}."
     return found
+
+
+def _others(kernel: Kernel, node: str) -> list[tuple[str, ipaddress.IPv4Network | ipaddress.IPv6Network]]:
+    """Give the subnets of what is not ours, each with whose it is; in a node, links that nobody asked for have no name here."""
+    dump = kernel.seen.dump(node)
+    names = {link.ifindex: f"Link {link.name}" for link in dump.links}
+    ours = {link.ifindex for link in dump.links if kernel.marked(link)}
+    where = f'of node "{node}"' if node else "of the host"
+    return [
+        (f"{names.get(found.ifindex, 'A link')} {where}", ipaddress.ip_interface(found.address).network)
+        for found in dump.addresses
+        if found.ifindex not in ours
+    ]
 
 
 def create(kernel: Kernel, wants: Sequence[Address]) -> None:
     """Add the addresses."""
+    _allow_ipv6(kernel, {(want.node, want.dev) for want in wants if ":" in want.address and want.node})
     kernel.netlink.send(_request(kernel, RTM_NEWADDR, want) for want in wants)
+
+
+def _allow_ipv6(kernel: Kernel, devices: Iterable[tuple[str, str]]) -> None:
+    """Switch IPv6 on for our own devices where a node is attached: docker switches it off for all that a container gets."""
+    names = kernel.namespaces.names
+    attached = [(node, dev) for node, dev in devices if attach.node_behind(names[node], kernel.lab.pins)]
+    with kernel.namespaces.inside("net"):
+        for node, dev in attached:
+            key = f"net.ipv6.conf.{dev.replace('.', '/')}.disable_ipv6"
+            if kernel.files.read_sysctl(node, key) == "1":
+                kernel.files.write_sysctl(node, key, "0")
 
 
 def update(kernel: Kernel, pairs: Sequence[tuple[Address, Address]]) -> None:

@@ -26,13 +26,15 @@ LAB = SHARED.rstrip("/")
 
 @dataclass(frozen=True)
 class File(Resource):
-    """`path` is the path in the node; `owner` is a node or `LAB`."""
+    """`path` is the path in the node; `owner` is a node or `LAB`; `uid` and `gid` are the host's ids of the node's root."""
 
     kind: ClassVar[str] = NAME
     owner: str = field(metadata=IDENTITY)
     path: str = field(metadata=IDENTITY)
     content: str = ""
     mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
 
     def ref(self) -> Ref:
         """Name it after its owner and path."""
@@ -61,7 +63,7 @@ def observe(kernel: Kernel, known: Mapping[Ref, File]) -> Iterable[File]:
         read = kernel.files.read(name)
         if read:
             owner, _, path = name.partition("/")
-            yield File(owner=owner, path=f"/{path}", content=read[0], mode=read[1])
+            yield File(owner=owner, path=f"/{path}", content=read.content, mode=read.mode, uid=read.uid, gid=read.gid)
 
 
 def obstacles(kernel: Kernel, wants: Sequence[File]) -> Mapping[Ref, str]:
@@ -72,7 +74,7 @@ def obstacles(kernel: Kernel, wants: Sequence[File]) -> Mapping[Ref, str]:
 def create(kernel: Kernel, wants: Sequence[File]) -> None:
     """Write the files."""
     for want in wants:
-        kernel.files.write(want.source(), want.content, want.mode)
+        kernel.files.write(want.source(), want.content, want.mode, (want.uid, want.gid))
 
 
 def update(kernel: Kernel, pairs: Sequence[tuple[File, File]]) -> None:

@@ -37,6 +37,10 @@ class Neighbour(Resource):
         """Name it after its place, link and address."""
         return Ref(NAME, f"{place(self.node)}/{self.dev}/{self.address}")
 
+    def provides(self) -> tuple[str, ...]:
+        """The node's workloads need its whole network."""
+        return (f"network:{self.node}",)
+
     def stands_on(self) -> tuple[str, ...]:
         """Its link, and for ARP the link's addresses: with the last of them the kernel drops all entries (arp_ifdown())."""
         own = f"{place(self.node)}/{self.dev}"

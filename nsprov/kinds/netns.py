@@ -9,10 +9,12 @@ which `ip netns exec` binds over /etc (ip-netns(8)).
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from nsprov.kernel import attach, births
 from nsprov.kernel.lab import ETC_NETNS
 from nsprov.kernel.namespaces import NETNS, share_netns_directory, stale, unpin, unpin_stale
 from nsprov.kernel.netlink import Request
@@ -30,13 +32,14 @@ _LOOPBACK = 1
 
 @dataclass(frozen=True)
 class Netns(Resource):
-    """`etc` pairs a name in /etc/netns/NAME with the lab's file that it leads to."""
+    """`etc` pairs a name in /etc/netns/NAME with the lab's file that it leads to; `user`: the node's user namespace owns it."""
 
     kind: ClassVar[str] = NAME
     node: str = field(metadata=IDENTITY)
     name: str = field(metadata=REPLACE)
     lo: str = "up"
     etc: tuple[tuple[str, str], ...] = ()
+    user: bool = field(default=False, metadata=REPLACE)
 
     def ref(self) -> Ref:
         """Name it after its node."""
@@ -44,7 +47,15 @@ class Netns(Resource):
 
     def provides(self) -> tuple[str, ...]:
         """Everything in the node's network lives in it."""
-        return (f"netns:{self.node}",)
+        return (f"netns:{self.node}", f"network:{self.node}")
+
+    def stands_on(self) -> tuple[str, ...]:
+        """The user namespace that owns it."""
+        return (f"userns:{self.node}",) if self.user else ()
+
+    def dies_with(self) -> tuple[str, ...]:
+        """Nothing: it is pinned outside of the lab's file system."""
+        return ()
 
     def watches(self) -> tuple[tuple[str, str, str | int], ...]:
         """Its `lo`, which is always read."""
@@ -60,12 +71,14 @@ SCHEMA = Netns
 
 def observe(kernel: Kernel, known: Mapping[Ref, Netns]) -> Iterable[Netns]:
     """Give the namespaces whose `lo` bears the lab's mark."""
+    users = {resource.node for resource in known.values() if resource.user} | kernel.pinned("user")
     for node, name in list(kernel.namespaces.names.items()):
         loopback = kernel.seen.links(node).get("lo")
         if loopback is None or kernel.marked(loopback) is None:
             continue
         etc = _etc(kernel, name, None if kernel.seen.thorough else known.get(Ref(NAME, node)))
-        yield Netns(node=node, name=name, lo="up" if loopback.up else "down", etc=etc)
+        owned = node in users and births.owned(kernel.namespaces, node, "net")
+        yield Netns(node=node, name=name, lo="up" if loopback.up else "down", etc=etc, user=owned)
 
 
 def _etc(kernel: Kernel, name: str, recorded: Netns | None) -> tuple[tuple[str, str], ...]:
@@ -94,8 +107,9 @@ def obstacles(kernel: Kernel, wants: Sequence[Netns]) -> Mapping[Ref, str]:
 
 
 def _ours(kernel: Kernel, want: Netns) -> bool:
-    loopback = kernel.seen.links(want.node).get("lo")
-    return kernel.namespaces.names.get(want.node) == want.name and bool(loopback and kernel.marked(loopback))
+    """Tell whether the name is the node's until now: of its own network, or of one that it is attached to."""
+    named = kernel.namespaces.names.get(want.node) == want.name
+    return (named and kernel.owns(want.node)) or attach.node_behind(want.name, kernel.lab.pins) == want.node
 
 
 def create(kernel: Kernel, wants: Sequence[Netns]) -> None:
@@ -110,7 +124,8 @@ def create(kernel: Kernel, wants: Sequence[Netns]) -> None:
             unpin_stale(want.name)
             settings = LinkSettings(alias=kernel.mark(want.ref()), up=want.lo == "up")
             request = Request(want.node, set_link(_LOOPBACK, settings), want.ref())
-            kernel.namespaces.create_net(want.node, lambda: kernel.netlink.send([request]))  # noqa: B023 - called at once
+            mark = functools.partial(kernel.netlink.send, [request])
+            births.make_net(kernel.namespaces, want.node, mark, user=want.user)
             if want.etc:
                 kernel.files.link_etc(want.name, dict(want.etc))
 

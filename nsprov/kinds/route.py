@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from nsprov.kernel import rtnl
+from nsprov.kernel.answers import parse_route
 from nsprov.kernel.netlink import Request
 from nsprov.plan.resource import IDENTITY, REPLACE, Ref, Resource, place
 
@@ -52,6 +53,10 @@ class Route(Resource):
         """Give the devices that it goes through."""
         return tuple(dev for dev in (self.dev, *(hop[1] for hop in self.nexthops)) if dev)
 
+    def provides(self) -> tuple[str, ...]:
+        """The node's workloads need its whole network."""
+        return (f"network:{self.node}",)
+
     def stands_on(self) -> tuple[str, ...]:
         """Its devices and their addresses: with the last address of a family go the routes through the device."""
         family = 6 if ":" in self.to else 4
@@ -83,10 +88,19 @@ def observe(kernel: Kernel, known: Mapping[Ref, Route]) -> Iterable[Route]:
     for node in kernel.namespaces.names:
         dump = kernel.seen.dump(node)
         names = {link.ifindex: link.name for link in dump.links}
+        alone = kernel.owns(node)
         for found in dump.routes:
             route = _observed(node, found, names)
-            if found.proto == rtnl.PROTO or route.ref() in known:
+            # Where a node is attached, others have routes too, and other labs have ours' number.
+            mine = alone or (found.proto == rtnl.PROTO and (route.ref() in known or _is_over_ours(kernel, node, found)))
+            if mine and (found.proto == rtnl.PROTO or route.ref() in known):
                 yield route
+
+
+def _is_over_ours(kernel: Kernel, node: str, found: rtnl.Route) -> bool:
+    """Tell whether a route goes through a link of this lab."""
+    indexes = {found.ifindex, *(hop[1] for hop in found.nexthops)}
+    return any(link.ifindex in indexes and kernel.marked(link) for link in kernel.seen.dump(node).links)
 
 
 def _observed(node: str, found: rtnl.Route, names: Mapping[int, str]) -> Route:
@@ -104,8 +118,27 @@ def _observed(node: str, found: rtnl.Route, names: Mapping[int, str]) -> Route:
 
 
 def obstacles(kernel: Kernel, wants: Sequence[Route]) -> Mapping[Ref, str]:
-    """Nothing: they are in the lab's own namespaces."""
-    return {}
+    """Where a node is attached: a route to the same place that is not ours, and would lose its traffic to this one."""
+    shared = {want.node for want in wants if kernel.seen.dump(want.node).links and not kernel.owns(want.node)}
+    theirs = {node: _others(kernel, node) for node in shared}
+    found = {}
+    for want in wants:
+        for other in theirs.get(want.node, ()):
+            if (other.destination, other.table) == (want.to, want.table) and other.metric >= want.metric:
+                via = f" via {other.via}" if other.via else ""
+                found[want.ref()] = f'Node "{want.node}" has a route to {want.to}{via} already, which is not of this lab.'
+    return found
+
+
+def _others(kernel: Kernel, node: str) -> list[rtnl.Route]:
+    """Read the routes that are not ours; a look leaves them out."""
+    rows = [row for version in (4, 6) for row in kernel.netlink.dump_raw(node, rtnl.get_routes(version, proto=0))]
+    routes = [parse_route(row, rtnl.HEADER_FORMAT.size, len(row)) for row in rows]
+    return [
+        route
+        for route in routes
+        if route and (route.proto != rtnl.PROTO or (route.ifindex is not None and not _is_over_ours(kernel, node, route)))
+    ]
 
 
 def create(kernel: Kernel, wants: Sequence[Route]) -> None:

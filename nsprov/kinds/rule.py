@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nsprov.kernel import rare
 from nsprov.kernel.netlink import Request
+from nsprov.kernel.rtnl import PROTO
 from nsprov.plan.resource import IDENTITY, REPLACE, Ref, Resource, place
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class Rule(Resource):
         """Name it after its node, family and priority."""
         return Ref(NAME, f"{place(self.node)}/ipv{self.family} {self.priority}")
 
+    def provides(self) -> tuple[str, ...]:
+        """The node's workloads need its whole network."""
+        return (f"network:{self.node}",)
+
     def stands_on(self) -> tuple[str, ...]:
         """The network namespace of its node."""
         return (f"netns:{self.node}",)
@@ -51,11 +56,16 @@ SCHEMA = Rule
 
 
 def observe(kernel: Kernel, known: Mapping[Ref, Rule]) -> Iterable[Rule]:
-    """Give the known rules that are there; a rule bears no mark, so only the known are looked for."""
+    """Give the known rules that are there; a rule bears no lab's mark, so only the known are looked for.
+
+    Where a node is attached, those of others have another protocol number.
+    """
     for node in sorted({rule.node for rule in known.values()}):
+        alone = kernel.owns(node)
         for found in kernel.rare_dump(node, rare.get_rules(), rare.parse_rule):
+            proto = found.pop("proto")
             rule = Rule(node=node, **found)
-            if rule.ref() in known:
+            if rule.ref() in known and (alone or proto == PROTO):
                 yield rule
 
 

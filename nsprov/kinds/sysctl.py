@@ -37,6 +37,10 @@ class Sysctl(Resource):
         """Name it after its node and key."""
         return Ref(NAME, f"{self.node}/{self.key}")
 
+    def provides(self) -> tuple[str, ...]:
+        """The node's workloads need its whole network."""
+        return (f"network:{self.node}",)
+
     def stands_on(self) -> tuple[str, ...]:
         """The network namespace, and the device if the key names one."""
         device = _PER_DEVICE.match(self.key)

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from nsprov.kernel import libc
-from nsprov.plan.resource import IDENTITY, LAB_TOKEN, Ref, Resource
+from nsprov.kernel import births, libc
+from nsprov.plan.resource import IDENTITY, LAB_TOKEN, REPLACE, Ref, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,11 +25,12 @@ NAME = "utsns"
 
 @dataclass(frozen=True)
 class Utsns(Resource):
-    """`hostname` is what gethostname(2) says inside; 64 bytes at most."""
+    """`hostname` is what gethostname(2) says inside, 64 bytes at most; `user` means owned by the node's user namespace."""
 
     kind: ClassVar[str] = NAME
     node: str = field(metadata=IDENTITY)
     hostname: str
+    user: bool = field(default=False, metadata=REPLACE)
 
     def ref(self) -> Ref:
         """Name it after its node."""
@@ -37,6 +39,10 @@ class Utsns(Resource):
     def provides(self) -> tuple[str, ...]:
         """What is entered with the node's hostname needs it."""
         return (f"utsns:{self.node}",)
+
+    def stands_on(self) -> tuple[str, ...]:
+        """The user namespace that owns it."""
+        return (f"userns:{self.node}",) if self.user else ()
 
     def dies_with(self) -> tuple[str, ...]:
         """The lab's own file system."""
@@ -49,13 +55,15 @@ SCHEMA = Utsns
 def observe(kernel: Kernel, known: Mapping[Ref, Utsns]) -> Iterable[Utsns]:
     """Give the pinned UTS namespaces of this lab with their hostnames."""
     nodes = sorted({resource.node for resource in known.values()} | kernel.pinned("uts"))
+    users = {resource.node for resource in known.values() if resource.user} | kernel.pinned("user")
     with kernel.namespaces.inside("uts"):
         for node in nodes:
             fd = kernel.namespaces.open(node, "uts")
             if fd is not None:
                 libc.setns(fd, libc.CLONE_NEWUTS)
                 os.close(fd)
-                yield Utsns(node=node, hostname=os.uname().nodename)
+                owned = node in users and births.owned(kernel.namespaces, node, "uts")
+                yield Utsns(node=node, hostname=os.uname().nodename, user=owned)
 
 
 def obstacles(kernel: Kernel, wants: Sequence[Utsns]) -> Mapping[Ref, str]:
@@ -65,10 +73,9 @@ def obstacles(kernel: Kernel, wants: Sequence[Utsns]) -> Mapping[Ref, str]:
 
 def create(kernel: Kernel, wants: Sequence[Utsns]) -> None:
     """Make and pin the namespaces and set their hostnames."""
-    with kernel.namespaces.inside("uts"):
-        for want in wants:
-            os.close(kernel.namespaces.create_uts(want.node))
-            socket.sethostname(want.hostname)
+    for want in wants:
+        named = functools.partial(socket.sethostname, want.hostname)
+        births.make(kernel.namespaces, want.node, "uts", user=want.user, then=named)
 
 
 def update(kernel: Kernel, pairs: Sequence[tuple[Utsns, Utsns]]) -> None:

@@ -59,8 +59,9 @@ class Veth(Resource):
         return Ref(NAME, f"{place(self.node)}/{self.ifname}")
 
     def provides(self) -> tuple[str, ...]:
-        """Addresses and routes need either end."""
-        return f"link:{place(self.node)}/{self.ifname}", f"link:{place(self.peer_node)}/{self.peer_ifname}"
+        """Addresses and routes need either end, workloads the whole network of their node."""
+        ends = (place(self.node), self.ifname), (place(self.peer_node), self.peer_ifname)
+        return (*(f"link:{node}/{name}" for node, name in ends), *(f"network:{node}" for node, _ in ends))
 
     def needs(self) -> tuple[str, ...]:
         """The bridges whose ports its ends are."""

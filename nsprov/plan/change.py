@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nsprov.errors import Diagnostic, InputError
-from nsprov.plan.resource import Ref, Resource, comparable, decode, encode
+from nsprov.plan.resource import Ref, Resource, comparable, decode, encode, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 CREATE, UPDATE, REPLACE, DELETE = "create", "update", "replace", "delete"
+HIDDEN = "***"
 GLYPHS: Mapping[str, str] = {CREATE: "+", UPDATE: "~", REPLACE: "±", DELETE: "-"}
 
 
@@ -36,12 +37,17 @@ class Change:
     implied: Ref | None = None
 
     def fields(self) -> tuple[tuple[str, object, object], ...]:
-        """Give `(name, before, after)` of every managed field that differs."""
+        """Give `(name, before, after)` of every managed field that differs; of a secret one only that it does."""
         before, after = self.before, self.after
         if before is None or after is None:
             return ()
         pairs = ((name, getattr(before, name), getattr(after, name)) for name, _ in comparable(type(after)))
-        return tuple((name, old, new) for name, old, new in pairs if new is not None and old != new)
+        secret = secrets(after)
+        return tuple(
+            (name, HIDDEN, f"{HIDDEN} (another)") if name in secret else (name, old, new)
+            for name, old, new in pairs
+            if new is not None and old != new
+        )
 
     def inverse(self) -> Change:
         """Give the change that undoes this one."""
@@ -109,8 +115,19 @@ def _load_row(row: Any, kinds: Mapping[str, type[Resource]]) -> Resource:
 
 
 def dump_plan(plan: Plan) -> dict[str, Any]:
-    """Give a plan as JSON values."""
+    """Give a plan as JSON values, whole: for whoever carries it out."""
     return {"fingerprint": plan.fingerprint, "changes": [_dump_change(change) for change in plan.changes]}
+
+
+def shown(plan: Plan) -> list[dict[str, Any]]:
+    """Give the changes of a plan as JSON values, for whoever reads them: without secrets."""
+    rows = [_dump_change(change) for change in plan.changes]
+    for row, change in zip(rows, plan.changes):
+        for name in secrets(change.after or change.before):
+            for side in ("before", "after"):
+                if row.get(side, {}).get(name):
+                    row[side][name] = HIDDEN
+    return rows
 
 
 def load_plan(given: Mapping[str, Any], kinds: Mapping[str, type[Resource]]) -> Plan:

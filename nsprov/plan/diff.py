@@ -85,7 +85,7 @@ def _imply(changes: dict[Ref, Change], going: dict[str, Ref]) -> dict[Ref, Chang
     """Mark the deletions that the kernel does by itself because all that the thing lives in goes."""
     for change in changes.values():
         if change.action in (DELETE, REPLACE) and change.before:
-            going.update((token, change.ref) for token in change.before.provides())
+            going.update((token, change.ref) for token in change.before.kills())
     for ref, change in changes.items():
         if change.action in (DELETE, REPLACE) and change.before:
             tokens = change.before.dies_with()
@@ -95,7 +95,8 @@ def _imply(changes: dict[Ref, Change], going: dict[str, Ref]) -> dict[Ref, Chang
 
 
 def restorable(state: State) -> State:
-    """Leave out what stands on a thing that somebody had taken away already: nobody can make that again."""
+    """Leave out what somebody had taken away already, and what stands on it: nobody can make that again."""
+    state = {ref: resource for ref, resource in state.items() if resource.restorable()}
     while True:
         tokens = {token for resource in state.values() for token in resource.provides()}
         kept = {ref: res for ref, res in state.items() if tokens.issuperset((*res.needs(), *res.stands_on()))}

@@ -25,6 +25,9 @@ IDENTITY = {"role": "identity"}
 REPLACE = {"role": "replace"}
 """Metadata of a field that the kernel cannot change in place: the resource is deleted and created."""
 
+SECRET = {"role": "secret"}
+"""Metadata of a field that nobody is shown: a plan says that it changes, and not from what to what."""
+
 LAB_TOKEN = "lab"  # noqa: S105 - a token of this module, and no secret
 """What provides it is the lab's own file system, which goes when nothing is desired any more."""
 
@@ -75,6 +78,14 @@ class Resource:
         """Give the tokens whose loss, of all of them, makes the kernel delete this by itself."""
         return self.stands_on()
 
+    def kills(self) -> tuple[str, ...]:
+        """Give the tokens that the kernel takes back when this is deleted, with what dies with them; most have no choice."""
+        return self.provides()
+
+    def restorable(self) -> bool:
+        """Tell whether this, as observed, could be made again: the remainder of a thing that is gone could not."""
+        return True
+
     def watches(self) -> tuple[tuple[str, str, str | int], ...]:
         """Say what must be read to observe this: `(node, "link", name)`, `(node, "address" or "route", IP version)`."""
         return ()
@@ -110,6 +121,16 @@ def _comparable(cls: Any) -> tuple[tuple[str, bool], ...]:
     return tuple((name, role == "replace") for name, role in roles if role != "identity")
 
 
+def secrets(resource: Resource | None) -> frozenset[str]:
+    """Give the names of the secret fields that a resource has."""
+    return frozenset() if resource is None else _secrets(cast("Any", type(resource)))
+
+
+@cache
+def _secrets(cls: Any) -> frozenset[str]:
+    return frozenset(name for name, field in _schema(cls).items() if field.metadata.get("role") == "secret")
+
+
 def encode(resource: Resource) -> dict[str, Any]:
     """Give the fields that are managed, as JSON values; tuples become lists on the wire."""
     return {name: value for name, value in vars(resource).items() if value is not None}
@@ -129,13 +150,16 @@ def _accepts(annotation: str) -> tuple[frozenset[type], bool]:
 
 
 @cache
-def _row(annotation: str) -> list[type]:
-    """Give the types in one row of a field that is a tuple of rows, `tuple[tuple[str, int], ...]`."""
-    return [_ATOMS[word] for word in annotation.rpartition("tuple[")[2].partition("]")[0].split(", ")]
+def _row(annotation: str) -> list[type] | type:
+    """Give the types in one row of a field that is a tuple of rows, `tuple[tuple[str, int], ...]`, or of single values."""
+    words = annotation.rpartition("tuple[")[2].partition("]")[0].split(", ")
+    return _ATOMS[words[0]] if words[1:] == ["..."] else [_ATOMS[word] for word in words]
 
 
-def _rows(value: Sequence[Any], row: list[type]) -> tuple[tuple[Any, ...], ...] | None:
-    """Make tuples of lists; `None` if a row is not of these types."""
+def _rows(value: Sequence[Any], row: list[type] | type) -> tuple[Any, ...] | None:
+    """Make tuples of lists; `None` if something in them is not of these types."""
+    if not isinstance(row, list):
+        return tuple(value) if all(type(item) is row for item in value) else None
     fitting = all(isinstance(item, (list, tuple)) and [*map(type, item)] == row for item in value)
     return tuple(map(tuple, value)) if fitting else None
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import socket
 from collections import defaultdict
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from nsprov import render
 from nsprov.errors import Diagnostic, InputError
-from nsprov.kinds import address, bridge, file, mntns, neighbour, netns, route, rule, sysctl, utsns, veth
+from nsprov.kinds import address, attachment, bridge, file, neighbour, netns, route, rule, sysctl, veth
 from nsprov.plan.resource import HOST
+from nsprov.resolve import isolation
 from nsprov.topology import names
 from nsprov.topology.model import HOST_NODE
 
@@ -36,16 +38,17 @@ def resolve(topology: Topology) -> dict[str, dict[Ref, Resource]]:
     """
     _refuse_cross_host(topology)
     states: dict[str, dict[Ref, Resource]] = defaultdict(dict)
-    common = _common_hosts(topology)
+    common, maps = _common_hosts(topology), isolation.id_maps(topology)
     shared: set[str] = set()
     for node in topology.nodes.values():
         state = states[node.host]
-        for resource in _node(topology, node, common):
+        own = _attached if node.attach else partial(_own, common=common, maps=maps.get(node.name))
+        for resource in (*own(topology, node), *_network(topology, node)):
             state[resource.ref()] = resource
-        if not node.hosts and node.host not in shared:
+        if not node.hosts and not node.attach and node.host not in shared:
             shared.add(node.host)
-            own = file.File(owner=file.LAB, path=ETC_HOSTS, content=common)
-            state[own.ref()] = own
+            hosts = file.File(owner=file.LAB, path=ETC_HOSTS, content=common)
+            state[hosts.ref()] = hosts
     for host in sorted(_hosts_of_bridges(topology) | states.keys()):
         for resource in _host_bridges(topology, host):
             states[host][resource.ref()] = resource
@@ -56,8 +59,13 @@ def resolve(topology: Topology) -> dict[str, dict[Ref, Resource]]:
     return dict(states)
 
 
-def _node(topology: Topology, node: Node, common: str) -> Iterator[Resource]:
-    files = dict(_files(topology, node, common))
+def _attached(topology: Topology, node: Node) -> Iterator[Resource]:
+    """Give a name to a network that is there without us; everything else of its owner is not ours."""
+    yield attachment.Attachment(node=node.name, name=f"{topology.prefix}{node.name}", source=str(node.attach))
+
+
+def _own(topology: Topology, node: Node, common: str, maps: isolation.Maps) -> Iterator[Resource]:
+    files = {path: _owned(found, maps) for path, found in _files(topology, node, common)}
     yield from files.values()
     sources = {path: found.source() for path, found in files.items()}
     if ETC_HOSTS not in sources:
@@ -65,13 +73,17 @@ def _node(topology: Topology, node: Node, common: str) -> Iterator[Resource]:
     # `ip netns exec` binds what stands directly in /etc/netns/NAME over /etc: a file of ours deeper down would hide its
     # neighbours there, so only the flat ones are offered to it.
     etc = {path[5:]: source for path, source in sources.items() if path.startswith("/etc/") and "/" not in path[5:]}
-    yield netns.Netns(node=node.name, name=f"{topology.prefix}{node.name}", etc=tuple(sorted(etc.items())))
-    if "uts" in node.namespaces:
-        yield utsns.Utsns(node=node.name, hostname=node.hostname or node.name)
+    name, entries = f"{topology.prefix}{node.name}", tuple(sorted(etc.items()))
+    yield netns.Netns(node=node.name, name=name, etc=entries, user=maps is not None)
+    yield from isolation.namespaces(node, maps)
     if "mnt" in node.namespaces:
-        yield mntns.Mntns(node=node.name, binds=tuple(sorted(sources.items())))
+        yield isolation.view(node, sources)
+    yield from isolation.workloads(node)
     for key, value in node.sysctls.items():
         yield sysctl.Sysctl(node=node.name, key=key, value=" ".join(value.split()))
+
+
+def _network(topology: Topology, node: Node) -> Iterator[Resource]:
     ports = {port: inner.name for inner in node.bridges.values() for port in inner.ports}
     for inner in node.bridges.values():
         yield from _bridge(topology, node.name, inner)
@@ -80,6 +92,12 @@ def _node(topology: Topology, node: Node, common: str) -> Iterator[Resource]:
             yield _port(topology, node, interface, ports.get(interface.name, ""))
         yield from _addresses(node.name, interface)
     yield from _policy(node)
+
+
+def _owned(given: file.File, maps: isolation.Maps) -> file.File:
+    """Give a node's file to the root of the node."""
+    uid, gid = isolation.root_ids(maps)
+    return replace(given, uid=uid, gid=gid) if uid or gid else given
 
 
 def _policy(node: Node) -> Iterator[Resource]:
