@@ -23,7 +23,7 @@ from nsprov.agent import boot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOTS = ("nsprov.errors", "nsprov.plan", "nsprov.kernel", "nsprov.kinds", "nsprov.agent")
+ROOTS = ("nsprov.errors", "nsprov.plan", "nsprov.kernel", "nsprov.init", "nsprov.kinds", "nsprov.agent")
 """The agent: these modules, and all modules of those that are packages."""
 
 CONTROLLER_ONLY = ("nsprov.agent.bundle",)
