@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nsprov.errors import Diagnostic
 from nsprov.kernel import libc
+from nsprov.kernel.cgroups import members
 from nsprov.kernel.lab import ETC_NETNS, RUN
 from nsprov.kernel.machine import MARK, Kernel
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def audit(lab: str) -> list[Diagnostic]:
-    """Give everything on this host that is the lab's: links, namespaces, mounts, files, processes."""
+    """Give everything on this host that is the lab's: links, namespaces, control groups, mounts, files, processes."""
     kernel = Kernel(lab)
-    return [*_links(kernel), *_namespaces(kernel), *_users(kernel), *_mounts(kernel), *_paths(kernel)]
+    return [*_links(kernel), *_namespaces(kernel), *_users(kernel), *_groups(kernel), *_mounts(kernel), *_paths(kernel)]
 
 
 def _links(kernel: Kernel) -> Iterator[Diagnostic]:
@@ -59,12 +60,22 @@ def _namespaces(kernel: Kernel) -> Iterator[Diagnostic]:
 
 
 def _users(kernel: Kernel) -> Iterator[Diagnostic]:
-    """Processes that are in a node, or hold its network namespace open."""
+    """Processes that are in a node, or hold its network namespace open; who lives where a node is attached is no concern."""
     kernel.namespaces.names = kernel.discover()
-    nodes = {inode: node for node in kernel.namespaces.names for inode in inodes(kernel, [node])}
+    own = [node for node, name in kernel.namespaces.names.items() if not os.path.islink(f"/run/netns/{name}")]
+    nodes = {inode: node for node in own for inode in inodes(kernel, [node])}
     for inode, who in holders(set(nodes)):
         name = kernel.namespaces.names[nodes[inode]]
         yield Diagnostic(f'node "{nodes[inode]}" is in use', f"/run/netns/{name}", f"{who}.")
+
+
+def _groups(kernel: Kernel) -> Iterator[Diagnostic]:
+    """Control groups of nodes in every hierarchy, with the processes in them."""
+    tree = kernel.cgroups.tree
+    nodes = {path: node for node in kernel.cgroups.nodes() for path in tree.groups(node)}
+    for path in (*tree.tops(), *nodes):
+        who = [f"process {pid} ({_command(pid)})" for pid in members(path)] if path in nodes else []
+        yield Diagnostic(f'cgroup "{path}" is there', path, f"In it: {', '.join(who)}." if who else "")
 
 
 def _mounts(kernel: Kernel) -> Iterator[Diagnostic]:
