@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
+import queue
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
     from nsprov.transport import Session
 
     Progress = Callable[[str, str, int, int], None]
+    Rows = Iterable[tuple[str, Any]]
 
 FORKS = 32
+_AHEAD = 256
+"""How many messages of streams may wait for us; hosts that say more wait."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Options:
 class Outcome:
     """What became of one host; `plan` is `None` when there were too many changes to list and nobody asked.
 
-    `undone` says why nothing of the plan holds although the host itself did not fail.
+    `undone` says why nothing of the plan holds although the host itself did not fail. `oom_kills` is of nodes.
     """
 
     host: str
@@ -53,6 +58,7 @@ class Outcome:
     interrupted: str = ""
     undone: str = ""
     held: Sequence[str] = ()
+    oom_kills: Mapping[str, int] = field(default_factory=dict)
     error: NsprovError | None = None
     timing: dict[str, float] = field(default_factory=dict)
 
@@ -89,7 +95,8 @@ class Fleet:
         self.outcomes = {name: Outcome(name) for name in known}
         local = [host for host in known.values() if host.connection == "local"]
         for host in local:
-            self._guard(host.name, lambda host=host: self._open(host))  # type: ignore[misc]  # bound at once
+            with _into(self.outcomes[host.name]):
+                self._open(host)
         remote = [host.name for host in known.values() if host.connection != "local"]
         self._parallel(remote, lambda name: self._open(known[name]))
 
@@ -114,39 +121,92 @@ class Fleet:
         self._parallel([name for name in requests if name in self.sessions], one)
         return {name: replies[name] for name in requests if name in replies}
 
-    def _reply(self, name: str) -> dict[str, Any]:
+    def stream(self, requests: Mapping[str, Mapping[str, Any]], take: Callable[[str, Any], None]) -> None:
+        """Send each host its request, and hand the rows that it sends to `take`, in this thread, as they come, to the end.
+
+        What `take` raises, and Ctrl-C, end all streams first.
+        """
+        arrived: queue.Queue[tuple[str, dict[str, Any] | None]] = queue.Queue(_AHEAD)
+        running = {name for name in requests if name in self.sessions}
+
+        def one(name: str) -> None:
+            try:
+                with _into(self.outcomes[name]):
+                    self.sessions[name].send(requests[name])
+                    for message in self._messages(name):
+                        arrived.put((name, message))
+            finally:
+                arrived.put((name, None))
+
+        def drain(take: Callable[[str, Any], None]) -> None:
+            while running:
+                name, message = arrived.get()
+                if message is None:
+                    running.discard(name)
+                else:
+                    for row in message.get("rows", ()):
+                        take(name, row)
+
+        with ThreadPoolExecutor(len(running) or 1) as pool:
+            for name in running:
+                pool.submit(one, name)
+            try:
+                drain(take)
+            except BaseException:
+                for session in self.sessions.values():
+                    with contextlib.suppress(OSError, EOFError):  # it has ended by itself
+                        session.end_input()
+                drain(lambda _name, _row: None)
+                raise
+
+    def merged(self, requests: Mapping[str, Mapping[str, Any]], key: Callable[[Any], Any]) -> Rows:
+        """Send each host its request, and give the rows that they send, with their hosts, in the order of `key`."""
+
+        def rows(name: str) -> Rows:
+            with _into(self.outcomes[name]):
+                for message in self._messages(name):
+                    yield from ((name, row) for row in message.get("rows", ()))
+
+        for name, request in requests.items():
+            with _into(self.outcomes[name]):
+                self.sessions[name].send(request)
+        return heapq.merge(*map(rows, requests), key=lambda pair: key(pair[1]))
+
+    def _messages(self, name: str) -> Iterator[dict[str, Any]]:
+        """Give what a host says, its reply last."""
         session = self.sessions[name]
         while True:
             message = session.receive()
             if message is None:
                 raise Unreachable(Diagnostic("the agent has gone away", name, session.last_words()))
+            if "error" in message:
+                raise _raised(message, name)
+            yield message
+            if "reply" in message:
+                return
+
+    def _reply(self, name: str) -> dict[str, Any]:
+        for message in self._messages(name):
             if message.get("event") == "step":
                 self._options.progress(name, message["step"], message["done"], message["total"])
-            elif "error" in message:
-                raise _raised(message, name)
-            elif "reply" in message:
-                self.outcomes[name].timing.update(message.get("timing", {}))
-                return message
+        self.outcomes[name].timing.update(message.get("timing", {}))
+        return message
 
     def _parallel(self, names: Sequence[str], work: Callable[[str], None]) -> None:
+        def one(name: str) -> None:
+            with _into(self.outcomes[name]):
+                work(name)
+
         if len(names) < 2:  # noqa: PLR2004 (one host needs no thread)
             for name in names:
-                self._guard(name, lambda: work(name))  # noqa: B023 (called at once)
+                one(name)
             return
         with ThreadPoolExecutor(self._options.forks) as pool:
             try:
-                list(pool.map(lambda name: self._guard(name, lambda: work(name)), names))
+                list(pool.map(one, names))
             except KeyboardInterrupt:
                 self.cancel()
                 raise
-
-    def _guard(self, name: str, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except NsprovError as problem:
-            self.outcomes[name].error = problem
-        except OSError as problem:
-            self.outcomes[name].error = Unreachable(Diagnostic("the connection was lost", name, str(problem)))
 
     def cancel(self) -> None:
         """Ask every agent to stop at the next step and to go back."""
@@ -185,6 +245,17 @@ class Fleet:
             session.close()
         if self._options.early and self._options.early not in self.sessions.values():
             self._options.early.close()
+
+
+@contextlib.contextmanager
+def _into(outcome: Outcome) -> Iterator[None]:
+    """Put a host's failure into its outcome."""
+    try:
+        yield
+    except NsprovError as problem:
+        outcome.error = problem
+    except OSError as problem:
+        outcome.error = Unreachable(Diagnostic("the connection was lost", outcome.host, str(problem)))
 
 
 def _raised(message: Mapping[str, Any], host: str) -> NsprovError:

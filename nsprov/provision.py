@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import threading
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from nsprov import errors
 from nsprov.errors import Diagnostic, Interrupted
@@ -142,21 +142,32 @@ def drift(lab: str, hosts: Sequence[transport.Host], options: Options) -> list[O
         NothingMatched: no host has anything of the lab.
 
     """
-    states: dict[str, State] = {}
-    for name, reply in query("state", lab, hosts, options).items():
-        states[name] = load_state(reply["applied"], SCHEMAS)
+    replies = query("state", lab, hosts, options)
+    states: dict[str, State] = {name: load_state(reply["applied"], SCHEMAS) for name, reply in replies.items()}
     present = [host for host in hosts if states[host.name]]
     if not present:
         hint = "use a name that `nsprov ls` shows"
         raise errors.NothingMatched(Diagnostic(f'no host has a lab "{lab}"', ", ".join(host.name for host in hosts), hint=hint))
-    return converge(lab, states, present, options, act=False)
+    outcomes = converge(lab, states, present, options, act=False)
+    for outcome in outcomes:
+        outcome.oom_kills = replies[outcome.host]["oom_kills"]
+    return outcomes
 
 
-def become(lab: str, node: str, argv: Sequence[str]) -> NoReturn:
-    """Become a command in a node of this host, as root; see `nsprov.agent.enter.become`."""
+def run_here(lab: str, request: Mapping[str, Any], *, terminal: bool | None) -> int:
+    """Run a command in a node of this host, as root; see `nsprov.agent.enter.run`."""
     from nsprov.agent import enter  # noqa: PLC0415 - for start-up: only here is this process the agent
+    from nsprov.transport.terminal import Screen  # noqa: PLC0415 - for start-up, as above
 
-    enter.become(lab, node, argv)
+    return enter.run(lab, request, Screen(), terminal=terminal)
+
+
+def run_inside(request: Mapping[str, Any]) -> int:
+    """Run a command in any namespaces of this host, as root; see `nsprov.agent.inspect.run`."""
+    from nsprov.agent import inspect  # noqa: PLC0415 - for start-up, as above
+    from nsprov.transport.terminal import Screen  # noqa: PLC0415 - for start-up, as above
+
+    return inspect.run(request, Screen(), terminal=None)
 
 
 def labs_with(node: str) -> list[str]:
@@ -167,16 +178,21 @@ def labs_with(node: str) -> list[str]:
 
 
 def execute(
-    lab: str, host: transport.Host, request: Mapping[str, Any], size: os.terminal_size | None, options: Options
+    lab: str, host: transport.Host, request: Mapping[str, Any], options: Options, *, terminal: bool | None
 ) -> int:
-    """Run a command in a node of a host that an agent has to be started on; give its exit code."""
-    from nsprov.transport.terminal import raw  # noqa: PLC0415 - for start-up
+    """Run a command in a node of a host that an agent has to be started on; give its exit code.
 
+    If it is not said, it gets a terminal where we are on one.
+    """
+    from nsprov.transport.terminal import Screen  # noqa: PLC0415 - for start-up
+
+    screen = Screen()
+    if terminal is None:
+        terminal = os.isatty(0) and os.isatty(1)
+    extra = {"terminal": screen.size(), "apart": not os.isatty(2)} if terminal else {}
     with opened([host], options) as fleet:
-        extra = {} if size is None else {"terminal": [size.lines, size.columns]}
-        term = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
-        fleet.ask({host.name: {"verb": "exec", "lab": lab, **request, "env": term, **extra}})
+        fleet.ask({host.name: {"verb": "exec", "lab": lab, **request, **extra}})
         if (error := fleet.outcomes[host.name].error) is not None:
             raise error
-        with raw(size is not None):
-            return fleet.sessions[host.name].relay(0, 1, 2)
+        session = fleet.sessions[host.name]
+        return session.show(screen) if terminal else session.relay(0, 1, 2)

@@ -43,8 +43,8 @@ PATIENCE = 10.0
 
 
 def pytest_collection_modifyitems(items):
-    """Skip what needs root when we are not; tests on lab hosts come last, for those hosts are there from then on."""
-    items.sort(key=lambda item: "/fleet/" in str(item.path))
+    """Skip what needs root when we are not; tests on lab hosts and machines come last, for those are there from then on."""
+    items.sort(key=lambda item: ("/vm/" in str(item.path), "/fleet/" in str(item.path)))
     if os.geteuid() == 0:
         return
     for item in items:
@@ -99,6 +99,11 @@ def _tree(top: str) -> dict[str, str]:
                 size = about.st_size if stat.S_ISREG(about.st_mode) else ""
                 found[path] = f"{oct(about.st_mode)} {size} {target}"
     return found
+
+
+def _groups() -> dict[str, str]:
+    """Give every control group of the sandbox, which has a part of each hierarchy for itself."""
+    return {directory: "" for directory, _, _ in os.walk("/sys/fs/cgroup")}
 
 
 def _processes() -> list[str]:
@@ -159,6 +164,7 @@ def snapshot() -> dict[str, dict[str, str]]:
         "link": _links(),
         "mount": mounted,
         "/run": _tree("/run"),
+        "cgroup": _groups(),
         "/etc/netns": {**_tree("/etc/netns"), "/etc/netns": str(os.path.lexists("/etc/netns"))},
         "namespace": _namespaces(),
         "process": dict.fromkeys(_processes(), ""),
@@ -272,9 +278,12 @@ def _nothing(*_: object) -> None:
     """Take no notice of progress."""
 
 
-_SCRUB = """
+_SCRUB = r"""
 for link in $(ip -o link show | cut -d: -f2 | cut -d@ -f1); do [ $link = lo ] || ip link del $link; done
 tac /proc/self/mountinfo | cut -d' ' -f5 | grep '^/run/n' | while read -r path; do umount -l "$path"; done
+find /sys/fs/cgroup -path '*/nsprov.*' -name cgroup.kill -exec sh -c 'echo 1 >"$0"' {} \;
+sleep 0.2
+find /sys/fs/cgroup -depth -path '*/nsprov.*' -type d -exec rmdir {} +
 rm -rf /run/netns /run/nsprov /etc/netns
 """
 

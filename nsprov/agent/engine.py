@@ -7,6 +7,7 @@ A controller that goes away before `commit` has changed its mind: the agent roll
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from nsprov.agent import protocol
+from nsprov.agent import attaching, enter, protocol, workloads
 from nsprov.agent.look import Look
 from nsprov.agent.run import Run
 from nsprov.errors import (
@@ -27,7 +28,7 @@ from nsprov.errors import (
     RollbackIncomplete,
     StepFailed,
 )
-from nsprov.kernel import audit, lab, processes
+from nsprov.kernel import audit, lab, limits
 from nsprov.kernel.machine import Kernel
 from nsprov.kinds import SCHEMAS
 from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
@@ -59,8 +60,12 @@ class Agent:
             "labs": _labs,
             "audit": _audit,
             "exec": self._exec,
+            "attach": attaching.attach,
+            "detach": attaching.detach,
+            "ns": lambda request: _ns(channel, request),
+            **{name: functools.partial(self._operate, verb) for name, verb in workloads.VERBS.items()},
         }
-        """All that a controller may ask for; each works on one named lab, and only on what bears its mark."""
+        """All that a controller may ask for; each but `ns` works on one named lab, and only on what bears its mark."""
 
     def serve(self) -> None:
         """Answer requests until the controller goes."""
@@ -126,6 +131,7 @@ class Agent:
 
     def _apply(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         run = self._prepared()
+        run.kernel.heed = self._heed
         try:
             run.execute(self._progress)
         except KeyboardInterrupt:
@@ -137,9 +143,13 @@ class Agent:
 
     def _progress(self, step: str, done: int, total: int) -> None:
         """Tell how far we are; stop if the controller wants something else or is gone."""
+        self._heed()
+        self._channel.send({"event": "step", "step": step, "done": done, "total": total})
+
+    def _heed(self) -> None:
+        """Stop if the controller wants something else or is gone."""
         if self._channel.waiting():
             raise KeyboardInterrupt
-        self._channel.send({"event": "step", "step": step, "done": done, "total": total})
 
     def _rollback(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -158,18 +168,11 @@ class Agent:
         return {"timing": run.timing}
 
     def _exec(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Become a command in a node, on the descriptors that the conversation went over until now."""
-        argv = [str(word) for word in request["argv"]]
-        kernel = Kernel(_name(request))
-        processes.find(kernel, str(request["node"]))
-        self._channel.send({"reply": "exec"})
-        processes.enter(kernel, str(request["node"]))
-        environment = {**os.environ, **{str(key): str(value) for key, value in request.get("env", {}).items()}}
-        size = request.get("terminal")
-        if size is None:
-            processes.become(argv, environment)
-        code = processes.on_terminal(argv, environment, int(size[0]), int(size[1]))
-        os._exit(code if code >= 0 else 128 - code)
+        """Run a command in a node, on the descriptors that the conversation went over until now."""
+        enter.serve(_name(request), request, lambda: self._channel.send({"reply": "exec"}))
+
+    def _operate(self, verb: workloads.Verb, request: Mapping[str, Any]) -> dict[str, Any]:
+        return verb(Kernel(_name(request)), self._channel, request)
 
     def _prepared(self) -> Run:
         if self._run is None:
@@ -178,10 +181,12 @@ class Agent:
 
 
 def _state(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what was applied last."""
+    """Give what was applied last, and how often the kernel has killed processes of nodes for their memory limits."""
     look = Look(_name(request), {})
     look.recall()
-    return {"applied": dump_state(look.applied.values())}
+    groups = look.kernel.cgroups
+    kills = {node: count for node in groups.nodes() if (count := limits.oom_kills(groups, node))}
+    return {"applied": dump_state(look.applied.values()), "oom_kills": kills}
 
 
 def _labs(_request: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,13 +194,23 @@ def _labs(_request: Mapping[str, Any]) -> dict[str, Any]:
     for name in lab.labs():
         manifest = lab.Lab(name).read("manifest.json")
         rows = manifest.get("resources")
-        nodes = sum(1 for row in rows if isinstance(row, list) and row[:1] == ["netns"]) if isinstance(rows, list) else 0
+        kinds = [row[0] for row in rows if isinstance(row, list) and row] if isinstance(rows, list) else []
+        nodes = kinds.count("netns") + kinds.count("attachment")
         found.append({"lab": name, "nodes": nodes, "since": manifest.get("since", "")})
     return {"labs": found}
 
 
 def _audit(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"left": [found.as_dict() for found in audit.audit(_name(request))]}
+
+
+def _ns(channel: protocol.LineChannel, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Look at, pin and enter namespaces of the whole host; only here a PID or a path of the user's is asked about."""
+    from nsprov.agent import inspect  # noqa: PLC0415 - for start-up: no run on a lab needs it
+
+    if request["do"] == "enter":
+        inspect.serve(request, lambda: channel.send({"reply": "ns"}))
+    return inspect.answer(request)
 
 
 def _journaled() -> Diagnostic:

@@ -51,9 +51,9 @@ class LineChannel:
                 return None
         return _parse(self._lines.pop(0))
 
-    def waiting(self) -> bool:
-        """Tell without blocking whether a message, or the end, can be received now."""
-        return bool(self._lines) or bool(select.select([self.reader], [], [], 0)[0])
+    def waiting(self, patience: float = 0.0) -> bool:
+        """Tell whether a message, or the end, can be received now, or within so many seconds."""
+        return bool(self._lines) or bool(select.select([self.reader], [], [], patience)[0])
 
     def _read(self) -> bool:
         try:

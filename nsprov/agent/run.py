@@ -180,8 +180,8 @@ def check_obstacles(kernel: Kernel, changes: Iterable[Change]) -> None:
     for name, want in wants.items():
         found.update(BY_NAME[name].obstacles(kernel, want))
     if found:
-        hint = "remove it, or use another name, prefix or address in the topology"
-        rows = [Diagnostic(f'something is in the way of "{ref}"', str(ref), why, hint) for ref, why in found.items()]
+        hint = "change that on the host, or ask for something else in the topology"
+        rows = [Diagnostic(f'"{ref}" cannot be made on this host', str(ref), why, hint) for ref, why in found.items()]
         raise Conflict(*rows)
 
 

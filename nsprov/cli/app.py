@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nsprov import __version__, provision
-from nsprov.cli import enter, graph, options, views
+from nsprov.cli import attach, enter, graph, logs, ns, options, views, workloads
 from nsprov.cli.options import Given, Output, Target
 from nsprov.cli.progress import Progress
 from nsprov.errors import (
@@ -80,7 +80,11 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
 
 
 enter.register(app)
+workloads.register(app)
+logs.register(app)
+attach.register(app)
 graph.register(app)
+app.add_typer(ns.app, name="ns")
 
 
 @app.callback()
@@ -238,6 +242,8 @@ def status(
     views.show_outcomes(target.lab, found, given.output, acted=False, going=False, verbose=given.verbose)
     if given.timing:
         views.show_timing(time.monotonic() - began, found)
+    if given.output is Output.TEXT:
+        views.show_oom_kills(found)
     code = _report(target.lab, found, returned=False)
     return code or (CHANGES_PENDING if detailed_exitcode and any(outcome.changed for outcome in found) else 0)
 

@@ -3,78 +3,123 @@
 from __future__ import annotations
 
 import os
-import sys
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nsprov import provision
-from nsprov.cli import options
+from nsprov.cli import options, whereabouts
 from nsprov.cli.options import Given
 from nsprov.errors import Diagnostic, InputError, NothingMatched
+from nsprov.transport.terminal import hold_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nsprov.inventory import Host
 
 Node = Annotated[str, typer.Argument(help="The node.")]
 Command = Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")]
+InteractiveOption = Annotated[
+    bool, typer.Option("--interactive", "-i", help="Nothing: what comes on stdin is passed on anyway. For `-it`.")
+]
+TerminalOption = Annotated[
+    bool | None,
+    typer.Option("--tty/--no-tty", "-t/-T", help="On a terminal of its own; default where we are on one.", show_default=False),
+]
+UserOption = Annotated[str | None, typer.Option("--user", "-u", help="USER[:GROUP], as the node knows them, or numbers.")]
+DirectoryOption = Annotated[str | None, typer.Option("--workdir", "-w", help="The directory to run it in.")]
+EnvironmentOption = Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for its environment.")]
+
+_LONG: dict[str, Any] = {
+    "topology": Annotated[str | None, typer.Option("--topology", help="The topology file; default topology.yml.")],
+    "inventory": Annotated[str | None, typer.Option("--inventory", help="The inventory file.", envvar="NSPROV_INVENTORY")],
+    "variables": Annotated[list[str] | None, typer.Option("--extra-vars", help="KEY=VALUE for the topology's Jinja.")],
+}
+"""What has a short name elsewhere that means something else to who runs commands."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a command is run."""
+
+    terminal: bool | None
+    user: str | None
+    directory: str | None
+    variables: Sequence[str]
+
+    def request(self) -> dict[str, Any]:
+        """Give it as a request to an agent.
+
+        Raises:
+            InputError: something that is no variable.
+
+        """
+        pairs = [text.partition("=") for text in self.variables]
+        for text, (name, equals, _) in zip(self.variables, pairs, strict=True):
+            if not name or not equals:
+                raise InputError(Diagnostic(f'"{text}" sets no variable', "-e", hint="write NAME=VALUE"))
+        given = {"user": self.user, "directory": self.directory}
+        return {
+            **{name: value for name, value in given.items() if value is not None},
+            "variables": {name: value for name, _, value in pairs},
+            "caller": {name: value for name, value in os.environ.items() if name.startswith(("TERM", "LANG", "LC_"))},
+            "shell": os.environ.get("SHELL", "/bin/sh"),
+        }
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-    app.command("exec", context_settings=settings)(options.shared(topology=options.TopologyOption)(execute))
-    app.command("shell")(options.shared(topology=options.TopologyOption)(shell))
+    settings = {"allow_interspersed_args": False}
+    app.command("exec", context_settings=settings)(options.shared(**_LONG)(execute))
+    app.command("shell")(options.shared(**_LONG)(shell))
 
 
-def execute(given: Given, node: Node, command: Command) -> int:
+def execute(  # noqa: PLR0913 - typer makes an option of each
+    given: Given,
+    node: Node,
+    command: Command,
+    *,
+    interactive: InteractiveOption = False,
+    terminal: TerminalOption = None,
+    user: UserOption = None,
+    directory: DirectoryOption = None,
+    environment: EnvironmentOption = None,
+) -> int:
     """Run a command in a node and give its exit code; 126 and 127 as a shell does."""
     # click leaves the separator in place once it has met the first argument.
-    return _run(given, node, command[1:] if command[0] == "--" else command, terminal=False)
+    argv = command[1:] if command[0] == "--" else command
+    return _run(given, node, argv, Manner(terminal, user, directory, environment or ()))
 
 
-def shell(given: Given, node: Node) -> int:
-    """Open a shell in a node."""
-    return _run(given, node, [os.environ.get("SHELL", "/bin/sh")], terminal=sys.stdin.isatty())
+def shell(  # noqa: PLR0913 - typer makes an option of each
+    given: Given,
+    node: Node,
+    *,
+    interactive: InteractiveOption = False,
+    terminal: TerminalOption = None,
+    user: UserOption = None,
+    directory: DirectoryOption = None,
+    environment: EnvironmentOption = None,
+) -> int:
+    """Open a shell in a node: yours where the host's files are the node's, else that of the node's user."""
+    return _run(given, node, (), Manner(terminal, user, directory, environment or ()))
 
 
-def _run(given: Given, node: str, command: Sequence[str], *, terminal: bool) -> int:
-    lab, hosts = _whereabouts(given, node)
+def _run(given: Given, node: str, argv: Sequence[str], manner: Manner) -> int:
+    hold_streams()
+    lab, hosts = whereabouts.find(given, [node])
+    request = {"node": node, "argv": list(argv), **manner.request()}
     for host in hosts[:-1]:
         try:
-            return _run_on(given, lab, host, node, command, terminal=terminal)
+            return _run_on(given, lab, host, request, terminal=manner.terminal)
         except NothingMatched:  # noqa: PERF203 - a try per host is what is meant
             continue  # the lab's node is on another of the inventory's hosts, or nowhere
-    return _run_on(given, lab, hosts[-1], node, command, terminal=terminal)
+    return _run_on(given, lab, hosts[-1], request, terminal=manner.terminal)
 
 
-def _run_on(given: Given, lab: str, host: Host, node: str, command: Sequence[str], *, terminal: bool) -> int:
+def _run_on(given: Given, lab: str, host: Host, request: Mapping[str, Any], *, terminal: bool | None) -> int:
     if host.connection == "local" and os.geteuid() == 0:
-        provision.become(lab, node, command)
-    size = os.get_terminal_size() if terminal else None
-    return provision.execute(lab, host, {"node": node, "argv": list(command)}, size, given.run_options())
-
-
-def _whereabouts(given: Given, node: str) -> tuple[str, Sequence[Host]]:
-    """Find the node's lab and the hosts to look on: by --lab, by the topology, or among the labs on this host."""
-    inventory = options.load_inventory(given)
-    if given.lab is not None:
-        return given.lab, options.entered(inventory.select("all"), given)
-    if given.topology is None and options.default_topology() is None:
-        return _only_lab_with(node), options.entered([inventory.host("localhost")], given)
-    loaded = options.load_topology(given)
-    if node not in loaded.nodes:
-        raise NothingMatched(Diagnostic(f'there is no node "{node}"', loaded.path, hint="use a name that the topology has"))
-    return loaded.name, options.entered([inventory.host(loaded.nodes[node].host)], given)
-
-
-def _only_lab_with(node: str) -> str:
-    found = provision.labs_with(node)
-    if not found:
-        hint = "name the topology with -t, or the lab with --lab"
-        raise NothingMatched(Diagnostic(f'no lab on this host has a node "{node}"', hint=hint))
-    if len(found) > 1:
-        raise InputError(Diagnostic(f'labs {", ".join(found)} have a node "{node}"', hint="name the lab with --lab"))
-    return found[0]
+        return provision.run_here(lab, request, terminal=terminal)
+    return provision.execute(lab, host, request, given.run_options(), terminal=terminal)

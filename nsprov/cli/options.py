@@ -113,8 +113,8 @@ class Target:
     early: transport.Session | None = None
 
 
-def shared(topology: Any = TopologyArgument) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the shared options: its first parameter receives them as one `Given`.
+def shared(topology: Any = TopologyArgument, **others: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the shared options: its first parameter receives them as one `Given`; `others` are spelt otherwise.
 
     typer reads a function's signature, so the wrapper is given one made of the command's own parameters and `Given`'s fields.
     """
@@ -122,7 +122,7 @@ def shared(topology: Any = TopologyArgument) -> Callable[[Callable[..., Any]], C
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         hints = get_type_hints(command, include_extras=True)
         own = [p.replace(annotation=hints[p.name]) for p in list(inspect.signature(command).parameters.values())[1:]]
-        types = {**get_type_hints(Given, include_extras=True), "topology": topology}
+        types = {**get_type_hints(Given, include_extras=True), "topology": topology, **others}
         keyword = inspect.Parameter.KEYWORD_ONLY
         ours = [inspect.Parameter(f.name, keyword, default=f.default, annotation=types[f.name]) for f in fields(Given)]
 

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from nsprov.cli.options import Output
 from nsprov.errors import Diagnostic, NsprovError
-from nsprov.plan.change import CREATE, DELETE, GLYPHS, REPLACE, UPDATE, Change, dump_plan
+from nsprov.plan.change import CREATE, DELETE, GLYPHS, REPLACE, UPDATE, Change, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,6 +48,14 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """Write a line that is no result."""
     sys.stderr.write(f"{text}\n")
+
+
+def write(text: str, *, now: bool) -> None:
+    """Write a part of a result, with the bytes that were no text as they were; with `now`, at once."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode(errors="surrogateescape"))
+    if now:
+        sys.stdout.buffer.flush()
 
 
 def dump(value: object) -> None:
@@ -108,7 +116,7 @@ def as_json(lab: str, outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 
 def _rows(outcome: Outcome) -> list[dict[str, Any]]:
-    return list(dump_plan(outcome.plan)["changes"]) if outcome.plan else []
+    return shown(outcome.plan) if outcome.plan else []
 
 
 def _summary(outcome: Outcome) -> dict[str, Any]:
@@ -122,6 +130,8 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
         found["diagnostics"] = [diagnostic.as_dict() for diagnostic in outcome.error.diagnostics]
     if outcome.held:
         found["held"] = list(outcome.held)
+    if outcome.oom_kills:
+        found["oom_kills"] = dict(outcome.oom_kills)
     if outcome.interrupted:
         found["interrupted"] = outcome.interrupted
     return {**found, "timing": {name: round(seconds, 6) for name, seconds in outcome.timing.items()}}
@@ -175,6 +185,15 @@ def show_held(outcomes: Iterable[Outcome]) -> bool:
         hint = "end it: its network namespace lives on without a name until it does"
         show_diagnostic(Diagnostic("a network namespace is kept alive", host, f"{text}.", hint), "warning")
     return bool(held)
+
+
+def show_oom_kills(outcomes: Iterable[Outcome]) -> None:
+    """Warn of nodes in which the kernel has killed processes for want of memory."""
+    for outcome in outcomes:
+        for node, count in sorted(outcome.oom_kills.items()):
+            hint = "raise its memory limit, or see with `nsprov ps` and `nsprov logs` what it was that grew"
+            summary = f'node "{node}" has had {count} OOM kill{"s" if count > 1 else ""}'
+            show_diagnostic(Diagnostic(summary, outcome.host, "It has used all of its memory limit.", hint), "warning")
 
 
 def show_timing(total: float, outcomes: Iterable[Outcome]) -> None:

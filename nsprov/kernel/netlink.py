@@ -52,6 +52,7 @@ class Interest:
 
 
 EVERYTHING = Interest(None, frozenset({4, 6}), frozenset({4, 6}))
+LINKS = Interest(None)
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,10 @@ class Netlink:
         self._ask(node, [rtnl.get_link(name) for name in sorted(interest.links or ())], dumps, take)
         return Dump(tuple(links), tuple(addresses), tuple(routes))
 
-    def links_here(self, probe: str) -> tuple[rtnl.Link, ...]:
+    def links_here(self, probe: str, interest: Interest = LINKS) -> tuple[rtnl.Link, ...]:
         """Read the links of the namespace that this process is in; `probe` is a name that no node has."""
         with _open() as self._sockets[probe]:
-            dump = self.look(probe, Interest(links=None))
+            dump = self.look(probe, interest)
         del self._sockets[probe]
         return dump.links
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from nsprov.kernel.rtnl import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Message
+from nsprov.kernel.rtnl import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, PROTO, Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +64,8 @@ def rule_message(fields: dict[str, object], *, add: bool) -> Message:
         if plain:
             message[length] = int(bits)
             attributes.append((key, plain))
+    if add:
+        attributes.append(("FRA_PROTOCOL", PROTO))
     message["attrs"] = attributes
     return _encode(RTM_NEWRULE if add else RTM_DELRULE, NLM_F_CREATE | NLM_F_EXCL if add else 0, message)
 
@@ -86,6 +88,7 @@ def parse_rule(data: bytes) -> dict[str, Any] | None:
         "iif": found.get("FRA_IIFNAME", ""),
         "oif": found.get("FRA_OIFNAME", ""),
         "fwmark": found.get("FRA_FWMARK", 0),
+        "proto": found.get("FRA_PROTOCOL", 0),
         **prefixes,
     }
 

@@ -288,9 +288,9 @@ def get_addresses(version: int) -> Message:
     return Message(RTM_GETADDR, NLM_F_DUMP, IFADDR_FORMAT.pack(_FAMILIES[version], 0, 0, 0, 0))
 
 
-def get_routes(version: int) -> Message:
-    """Ask for the IPv4 or IPv6 routes with our protocol number; the socket must check strictly for the kernel to choose."""
-    return Message(RTM_GETROUTE, NLM_F_DUMP, ROUTE_FORMAT.pack(_FAMILIES[version], 0, 0, 0, 0, PROTO, 0, 0, 0))
+def get_routes(version: int, proto: int = PROTO) -> Message:
+    """Ask for the IPv4 or IPv6 routes with a protocol number, 0 for all; the kernel chooses if the socket checks strictly."""
+    return Message(RTM_GETROUTE, NLM_F_DUMP, ROUTE_FORMAT.pack(_FAMILIES[version], 0, 0, 0, 0, proto, 0, 0, 0))
 
 
 def packed_together(messages: Sequence[tuple[Message, int]]) -> bytes:

@@ -9,6 +9,7 @@ import gc
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from nsprov.topology import model
 from nsprov.topology.model import (
     Bridge,
     Dns,
@@ -26,18 +27,26 @@ from nsprov.topology.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nsprov.topology.model import Limits, Mount, Rootfs, TimeOffsets, UserMap, Workload
+
 __all__ = [
     "Bridge",
     "Dns",
     "Endpoint",
     "File",
     "Interface",
+    "Limits",
     "Link",
+    "Mount",
     "Neighbour",
     "Node",
+    "Rootfs",
     "Route",
     "Rule",
+    "TimeOffsets",
     "Topology",
+    "UserMap",
+    "Workload",
     "json_schema",
     "load",
 ]
@@ -71,3 +80,10 @@ def json_schema() -> dict[str, Any]:
     from nsprov.topology.schema import json_schema as make  # noqa: PLC0415 - start-up time, as above
 
     return make()
+
+
+def __getattr__(name: str) -> object:
+    """Give what the model itself loads when it is asked for."""
+    if name not in __all__:
+        raise AttributeError(name)
+    return getattr(model, name)

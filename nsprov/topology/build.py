@@ -14,6 +14,7 @@ from nsprov.topology.drafts import LOOPBACK, Assigned, Draft, Reader
 from nsprov.topology.expand import expand
 from nsprov.topology.linking import Linker
 from nsprov.topology.model import HOST_NODE, LOCALHOST, Bridge, Link, Node, Topology
+from nsprov.topology.namespaces import has_more, read_namespaces
 from nsprov.topology.policy import Policy
 from nsprov.topology.positions import Path, Problems, closest, shown
 from nsprov.topology.routing import Router
@@ -69,6 +70,9 @@ class _Builder:
         links = linker.links()
         self._sources(drafts, links)
         nodes = {name: self._node(draft, lab) for name, draft in drafts.items()}
+        more = {name: draft for name, draft in drafts.items() if has_more(draft.spec, nodes[name].namespaces)}
+        if more:
+            nodes = self._joined(nodes, more)
         bridges = self._bridges(nodes)
         topology = Topology(name=lab, prefix=prefix, path=self.problems.source.path, nodes=nodes, bridges=bridges, links=links)
         assigned = [item for draft in drafts.values() for item in draft.assigned]
@@ -132,10 +136,11 @@ class _Builder:
         contents = Contents(draft.name, draft.spec, self.problems)
         spec = draft.spec
         host = spec.host or LOCALHOST
+        namespaces = read_namespaces(spec, contents.path, self.problems)
         node = Node(
             name=draft.name,
             host=host,
-            namespaces=contents.namespaces(),
+            namespaces=namespaces,
             hostname=contents.hostname(),
             interfaces=draft.interfaces,
             bridges={name: replace(bridge, host=host) for name, bridge in draft.bridges.items()} if draft.bridges else {},
@@ -145,11 +150,26 @@ class _Builder:
             sysctls=contents.sysctls() if spec.sysctls else {},
             dns=contents.dns() if spec.dns else None,
             hosts=contents.hosts() if spec.hosts else {},
+            **(self._more(draft, namespaces) if has_more(spec, namespaces) else {}),
         )
         if not spec.files:
             return node
         variables = {**self.expanded.contexts.get(draft.name, {}), "lab": lab, "node": node}
         return replace(node, files=contents.files(variables))
+
+    def _more(self, draft: Draft, namespaces: frozenset[str]) -> dict[str, Any]:
+        # Start-up time: most topologies have nothing of what it reads.
+        from nsprov.topology.isolation import Isolation  # noqa: PLC0415
+
+        return Isolation(draft.name, draft.spec, self.problems).read(namespaces)
+
+    def _joined(self, nodes: Mapping[str, Node], more: Mapping[str, Draft]) -> dict[str, Node]:
+        from nsprov.topology.dependencies import Dependencies  # noqa: PLC0415 - start-up time, as above
+        from nsprov.topology.isolation import check_between  # noqa: PLC0415
+
+        check_between([nodes[name] for name in more], self.problems)
+        wanted = {name: draft.spec.workloads for name, draft in more.items() if draft.spec.workloads}
+        return Dependencies(nodes, wanted, self.problems).settled()
 
     def _bridges(self, nodes: Mapping[str, Node]) -> dict[str, Bridge]:
         """Read the bridges of the host, and put each where the nodes on it are."""

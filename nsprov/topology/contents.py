@@ -1,4 +1,4 @@
-"""What a node sees beside its network: host name, namespaces, sysctls, resolver, names, files."""
+"""What a node sees beside its network: host name, sysctls, resolver, names, files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 from nsprov.errors import InputError
 from nsprov.topology.addresses import parse_ip, text_of
 from nsprov.topology.model import Dns, File
-from nsprov.topology.positions import Flaw, Path, Problems, closest, shown
+from nsprov.topology.positions import Flaw, Path, Problems, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nsprov.topology import spec as language
 
-NAMESPACES = frozenset({"net", "mnt", "uts"})
-LATER = frozenset({"ipc", "pid", "user", "cgroup", "time"})
 MAX_HOSTNAME = 64
 """__NEW_UTS_LEN."""
 
@@ -39,22 +37,6 @@ class Contents:
         self.problems = problems
         self.name = name
         self.path: Path = ("nodes", name)
-
-    def namespaces(self) -> frozenset[str]:
-        """Read the namespace types; the network's is never missing."""
-        given = self.spec.namespaces
-        if given is None:
-            return NAMESPACES
-        path = (*self.path, "namespaces")
-        for place, word in enumerate(given):
-            if word in LATER:
-                self.problems.add((*path, place), f'namespace "{word}" is not supported by this version', "remove it")
-            elif word not in NAMESPACES:
-                hint = closest(word, NAMESPACES | LATER) or "use net, mnt or uts"
-                self.problems.add((*path, place), f"there is no namespace type {shown(word)}", hint)
-        if "net" not in given:
-            self.problems.add(path, 'a node needs the "net" namespace', 'add "net"')
-        return frozenset(given) & NAMESPACES
 
     def hostname(self) -> str:
         """Read the host name; it is the node's name when none is given."""
@@ -125,7 +107,7 @@ class Contents:
         result = {}
         for target, given in (self.spec.files or {}).items():
             path = (*self.path, "files", target)
-            if not target.startswith("/") or posixpath.normpath(target) != target or target in ("/", "//"):
+            if not target.startswith("/") or posixpath.normpath(target) != target or target == "/" or target[:2] == "//":
                 fixed = posixpath.normpath("/" + target.lstrip("/"))
                 hint = f'use "{fixed}"' if fixed != "/" else "name a file"
                 self.problems.add(path, f"{shown(target)} is not an absolute, plain path", hint, key=True)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PER_NODE = frozenset({"index", "name"})
 """The variables that only a node has."""
 
+ATTACHED = frozenset(("attach", "bridges", "group", "host", "interfaces", "neighbours", "routes", "rules"))
+"""What a node may say that is somebody else's: its network."""
+
 
 @dataclass
 class Expanded:
@@ -148,21 +151,36 @@ class _Expander:
         own = {} if own is None else own
         if not isinstance(own, dict):
             return own, origins
-        below: Any = {}
+        groups = self._groups(own, path, raw)
         defaults = raw.get("defaults")
-        if isinstance(defaults, dict) and isinstance(defaults.get("node"), dict):
-            below = defaults["node"]
-        groups = raw.get("groups")
-        for place, group in enumerate(_strings(own.get("group"))):
-            if isinstance(groups, dict) and group in groups:
-                below = merge(below, groups[group] if isinstance(groups[group], dict) else {})
-                origins.insert(1, ("groups", group))
+        defaults = defaults if isinstance(defaults, dict) else {}
+        below = defaults.get("node")
+        below = below if isinstance(below, dict) else {}
+        if any("attach" in layer for layer in (own, *groups.values())):
+            below = {key: value for key, value in below.items() if key in ATTACHED}
+        for group in groups.values():
+            below = merge(below, group)
+        merged = merge(below, own)
+        if isinstance(merged.get("workloads"), dict) and isinstance(defaults.get("workload"), dict):
+            common, workloads = defaults["workload"], merged["workloads"]
+            workloads = {name: merge(common, {} if given is None else given) for name, given in workloads.items()}
+            merged = {**merged, "workloads": workloads}
+        return merged, [*origins, *(("groups", name) for name in reversed(groups)), ("defaults", "node")]
+
+    def _groups(self, own: Mapping[str, Any], path: Path, raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Give the groups that a node names, in that order."""
+        known = raw.get("groups")
+        found: dict[str, dict[str, Any]] = {}
+        for place, name in enumerate(_strings(own.get("group"))):
+            if isinstance(known, dict) and name in known:
+                found.pop(name, None)
+                found[name] = known[name] if isinstance(known[name], dict) else {}
             else:
-                hint = closest(group, groups) if isinstance(groups, dict) else ""
+                hint = closest(name, known) if isinstance(known, dict) else ""
                 self.problems.add(
-                    (*path, "group", place), f"there is no group {shown(group)}", hint or 'write it under "groups"'
+                    (*path, "group", place), f"there is no group {shown(name)}", hint or 'write it under "groups"'
                 )
-        return merge(below, own), [*origins, ("defaults", "node")]
+        return found
 
     def _twice(self, name: str, path: Path) -> None:
         first = self.problems.line(("nodes", name))

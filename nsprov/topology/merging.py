@@ -14,14 +14,24 @@ if TYPE_CHECKING:
 
     Fill = Callable[[Mapping[str, Any]], Any]
 
+_ONE_OF = (
+    ("address", "addresses"),
+    ("content", "template", "source"),
+    ("pid", "docker", "podman", "netns"),
+    ("tcp", "http", "exec", "file", "log", "notify"),
+)
 _ALTERNATIVES = {
-    "address": ("addresses",),
-    "addresses": ("address",),
-    "content": ("template", "source"),
-    "template": ("content", "source"),
-    "source": ("content", "template"),
+    **{word: tuple(other for other in words if other != word) for words in _ONE_OF for word in words},
+    "map": ("uids", "gids"),
+    "uids": ("map",),
+    "gids": ("map",),
 }
 """Keys that say the same thing in another way: one laid over another takes its place."""
+
+_NAMED = frozenset(
+    ("bridges", "depends_on", "env", "files", "hosts", "interfaces", "io", "rlimits", "sysctls", "workloads")
+)
+"""Mappings whose keys are the user's own words: a workload named `http` is no alternative to one named `log`."""
 
 
 class Unfilled(Exception):
@@ -34,16 +44,16 @@ class Unfilled(Exception):
         self.why = why
 
 
-def merge(below: Any, above: Any) -> Any:
-    """Lay a value over another: mappings join key by key, everything else is replaced."""
+def merge(below: Any, above: Any, *, named: bool = False) -> Any:
+    """Lay a value over another: mappings join key by key, everything else is replaced; `named` keys are the user's words."""
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
     result = dict(below)
     for key, value in above.items():
-        for other in _ALTERNATIVES.get(key, ()):
+        for other in () if named else _ALTERNATIVES.get(key, ()):
             if other not in above:
                 result.pop(other, None)
-        result[key] = merge(result[key], value) if key in result else value
+        result[key] = merge(result[key], value, named=not named and key in _NAMED) if key in result else value
     return result
 
 

@@ -12,10 +12,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nsprov.topology.node_model import Limits, Mount, Rootfs, TimeOffsets, UserMap, Workload
+
+__all__ = [
+    "Bridge",
+    "Dns",
+    "Endpoint",
+    "File",
+    "Interface",
+    "Limits",
+    "Link",
+    "Mount",
+    "Neighbour",
+    "Node",
+    "Rootfs",
+    "Route",
+    "Rule",
+    "TimeOffsets",
+    "Topology",
+    "UserMap",
+    "Workload",
+]
+
 HOST_NODE = "host"
 """The name in a link's endpoint that means the host itself."""
 
 LOCALHOST = "localhost"
+
+NAMESPACE_TYPES = ("net", "mnt", "uts", "ipc", "pid", "user", "cgroup", "time")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +145,11 @@ class File:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """A set of namespaces on one host and what is in them."""
+    """A set of namespaces on one host and what is in them.
+
+    `user` and `time` are there when the node has such a namespace. `attach` names the owner of a network namespace that
+    is not the node's own: `pid:1`, `docker:x`, `podman:x` or `netns:/path`.
+    """
 
     name: str
     host: str = LOCALHOST
@@ -136,6 +164,13 @@ class Node:
     dns: Dns | None = None
     hosts: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, File] = field(default_factory=dict)
+    user: UserMap | None = None
+    time: TimeOffsets | None = None
+    rootfs: Rootfs | None = None
+    mounts: tuple[Mount, ...] = ()
+    limits: Limits | None = None
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    attach: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,3 +183,12 @@ class Topology:
     nodes: Mapping[str, Node]
     bridges: Mapping[str, Bridge]
     links: tuple[Link, ...] = ()
+
+
+def __getattr__(name: str) -> object:
+    """Give a class of `node_model` when it is first asked for: most topologies have none of them."""
+    if name not in __all__:
+        raise AttributeError(name)
+    from nsprov.topology import node_model  # noqa: PLC0415 - start-up time: a frozen class costs every command a millisecond
+
+    return getattr(node_model, name)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nsprov.errors import Diagnostic, InputError
-from nsprov.topology.scalars import has_jinja
+from nsprov.topology.scalars import has_jinja, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+T = TypeVar("T")
 
 Path = tuple[Any, ...]
 """Keys and indices from the root of the expanded file to a value, or after `WRITTEN` of the file as it was written."""
@@ -21,6 +23,9 @@ _NODE_ITSELF = 2
 _WIDEST = 160  # characters of a line that an excerpt shows
 _SHARED = ("links", "defaults", "groups", WRITTEN)
 _NETWORK = ("interfaces", "bridges", "group")
+
+_SHORT = frozenset({"endpoints", "map", "path", "policy", "source", "target", "readonly"})
+"""Keys of mappings that may be written without them: a list of two is a link, a word alone is a rootfs."""
 
 _SYNONYMS = {"addresses": "address", "from_": "from"}
 
@@ -61,8 +66,8 @@ class Source:
         for step in path:
             if not isinstance(here, (dict, list)):
                 # The short form of a list of one: `address: X` is asked for as addresses[0].
-                return (mark, True) if isinstance(step, int) else (mark, False)
-            if step == "endpoints" and isinstance(here, list):
+                return mark, isinstance(step, int) or step in _SHORT or step == here
+            if step in _SHORT and isinstance(here, list):
                 continue
             key = self._written(here, step)
             if key is None:
@@ -76,6 +81,10 @@ class Source:
             return step
         if _SYNONYMS.get(step) in marks:
             return _SYNONYMS[step]
+        if isinstance(here, list) and isinstance(step, str):
+            # A list of names is short for a mapping of them.
+            names = ((place, item) for place, item in enumerate(here) if isinstance(item, str))
+            return next((place for place, name in names if name == step or has_jinja(name)), None)
         if isinstance(step, str):
             return next((key for key in marks if isinstance(key, str) and has_jinja(key)), None)
         return None
@@ -176,7 +185,11 @@ class Problems:
         roots: Sequence[Path] = [path[:2]]
         if len(path) > 1 and path[0] == "nodes":
             roots = self.origins.get(path[1], roots)
-        found = [self.source.find((*root, *path[2:])) for root in roots] or [self.source.find(path)]
+        if path[_NODE_ITSELF : _NODE_ITSELF + 1] == ("workloads",):
+            roots = [*((*root, *path[2:]) for root in roots), ("defaults", "workload", *path[4:])]
+            found = [self.source.find(root) for root in roots]
+        else:
+            found = [self.source.find((*root, *path[2:])) for root in roots] or [self.source.find(path)]
         return next((pair for pair in found if pair[1]), found[0])
 
     def settle(self) -> None:
@@ -188,6 +201,15 @@ class Problems:
         """
         if self._found:
             raise InputError(*(self._found[where] for where in sorted(self._found)))
+
+
+def attempt(problems: Problems, path: Path, read: Callable[..., T], *given: Any) -> T | None:
+    """Read a value with a function that raises `Flaw`; a flaw is noted where the value stands, and nothing given."""
+    try:
+        return read(*given)
+    except Flaw as flaw:
+        problems.flaw(path, flaw)
+        return None
 
 
 def shown(value: object, longest: int = 24) -> str:
@@ -203,7 +225,7 @@ def _yaml_word(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
         return "a list"
-    return "a mapping" if isinstance(value, dict) else str(value)
+    return "a mapping" if isinstance(value, dict) else str(written(value))
 
 
 def closest(word: str, known: Mapping[str, Any] | Sequence[str] | frozenset[str]) -> str:

@@ -38,6 +38,18 @@ class Rendered(str):
     __slots__ = ()
 
 
+class WrittenInt(int):
+    """A whole number that was written in another way than Python would, such as 0123: `text` keeps it."""
+
+    text: str
+
+
+class WrittenFloat(float):
+    """A number that was written in another way than Python would, such as 1.10: `text` keeps it."""
+
+    text: str
+
+
 def resolve(text: str) -> Scalar:
     """Give the value of a plain scalar by the YAML 1.2 core schema."""
     if text in _WORDS:
@@ -46,8 +58,25 @@ def resolve(text: str) -> Scalar:
         return text
     if _INT.fullmatch(text):
         # Base 0 would refuse 0123, which is 123 in YAML 1.2.
-        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
+        return _as_written(int(text, 0) if text[:2] in ("0o", "0x") else int(text), text)
+    return _as_written(float(text), text) if _FLOAT.fullmatch(text) else text
+
+
+def _as_written(value: float, text: str) -> float:
+    if str(value) == text:
+        return value
+    found = WrittenInt(value) if isinstance(value, int) else WrittenFloat(value)
+    found.text = text
+    return found
+
+
+def written(value: object) -> object:
+    """Give a scalar as the text that stands in the file, and anything else as it is."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (WrittenInt, WrittenFloat)):
+        return value.text
+    return str(value) if isinstance(value, (int, float)) else value
 
 
 def has_jinja(text: str) -> bool:

@@ -7,69 +7,58 @@ What a value means is checked in `build`, and how it fits the others in `check`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Optional
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic_core import core_schema
 
-from nsprov.topology.scalars import Pending, Rendered, resolve
-
-
-@dataclass(frozen=True, eq=False)
-class Published:
-    """What the JSON Schema says of a field; pydantic's own WithJsonSchema costs 30 ms to import, for every command."""
-
-    schema: dict[str, Any]
-
-    def __get_pydantic_json_schema__(self, _core: object, _handler: object) -> dict[str, Any]:
-        """Give the schema when it is asked for."""
-        return dict(self.schema)
+from nsprov.topology.model import NAMESPACE_TYPES
+from nsprov.topology.shapes import Flag, Integer, Many, Published, Spec, Word, many, trusting
 
 
-def _number(value: Any) -> Any:
-    """Read a rendered number as YAML would; one that waits for `index` is taken on trust until the node is known."""
-    if type(value) is Rendered:
-        return resolve(value)
-    return 1 if type(value) is Pending else value
+@dataclass(frozen=True)
+class Deferred:
+    """A field of a node whose models are built when a file first has it: each model costs every command some time."""
+
+    word: str
+
+    def shape(self) -> Any:
+        """Give the type that the field has."""
+        from nsprov.topology.node_spec import SHAPES  # noqa: PLC0415 - start-up time, as above
+
+        return SHAPES[self.word]
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> core_schema.CoreSchema:
+        """Ask `validate` for each value."""
+        return core_schema.no_info_plain_validator_function(self.validate)
+
+    def validate(self, value: Any) -> Any:
+        """Check a value; pydantic makes what is wrong inside it part of its own report."""
+        return None if value is None else _adapter(self).validate_python(value)
+
+    def __get_pydantic_json_schema__(self, _core: object, handler: Any) -> Any:
+        """Give the schema of what is behind it."""
+        return handler(_adapter(self).core_schema)
 
 
-def _flag(value: Any) -> Any:
-    if type(value) is Rendered:
-        return resolve(value)
-    return False if type(value) is Pending else value
-
-
-def _many(value: Any) -> Any:
-    return value if value is None or isinstance(value, (list, dict)) else [value]
+@lru_cache
+def _adapter(field: Deferred) -> TypeAdapter[Any]:
+    shape: Any = Optional[field.shape()]
+    return TypeAdapter(shape)
 
 
 def _link(value: Any) -> Any:
     return {"endpoints": value} if isinstance(value, list) else value
 
 
-def _word(value: Any) -> Any:
-    return str(value) if type(value) is int else value
-
-
-Integer = Annotated[int, BeforeValidator(_number)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Word = Annotated[str, BeforeValidator(_word), Published({"type": ["string", "integer"]})]
-"""A word that may be a number, as the values of sysctls mostly are."""
-
-Many = Annotated[
+_TYPE = {"enum": list(NAMESPACE_TYPES)}
+Namespaces = Annotated[
     Optional[list[str]],
-    BeforeValidator(_many),
-    Published({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}),
+    BeforeValidator(many),
+    Published({"anyOf": [{"const": "all"}, _TYPE, {"type": "array", "items": _TYPE}, {"type": "null"}]}),
 ]
-"""A list of strings; one string alone is a list of one."""
-
-
-class Spec(BaseModel):
-    """A mapping in the file: unknown keys are refused, and no type is converted into another.
-
-    Every default is immutable: pydantic would copy a list or a mapping for each node.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, populate_by_name=False)
+"""Namespace types, or the word `all`."""
 
 
 class InterfaceDefaults(Spec):
@@ -130,7 +119,7 @@ class RouteSpec(Spec):
     src: Optional[str] = None
     table: Integer = 254
     metric: Integer = 0
-    type: Literal["unicast", "blackhole", "unreachable", "prohibit"] = "unicast"
+    type: Annotated[Literal["unicast", "blackhole", "unreachable", "prohibit"], trusting("unicast")] = "unicast"
     blackhole: Flag = False
     unreachable: Flag = False
     prohibit: Flag = False
@@ -179,7 +168,7 @@ class GroupSpec(Spec):
     """What a node may say; groups and defaults may say it for many."""
 
     host: Optional[str] = None
-    namespaces: Many = None
+    namespaces: Namespaces = None
     hostname: Optional[str] = None
     interfaces: Optional[dict[str, Optional[InterfaceSpec]]] = None
     bridges: Optional[dict[str, Optional[InnerBridgeSpec]]] = None
@@ -190,6 +179,13 @@ class GroupSpec(Spec):
     dns: Optional[DnsSpec] = None
     hosts: Optional[dict[str, str]] = None
     files: Optional[dict[str, FileSpec]] = None
+    attach: Annotated[Any, Deferred("attach")] = None
+    user: Annotated[Any, Deferred("user")] = None
+    time: Annotated[Any, Deferred("time")] = None
+    rootfs: Annotated[Any, Deferred("rootfs")] = None
+    mounts: Annotated[Any, Deferred("mounts")] = None
+    limits: Annotated[Any, Deferred("limits")] = None
+    workloads: Annotated[Any, Deferred("workloads")] = None
 
 
 class NodeSpec(GroupSpec):
@@ -235,12 +231,13 @@ class PoolsSpec(Spec):
 
 
 class DefaultsSpec(Spec):
-    """Laid under every node, interface, bridge and link."""
+    """Laid under every node, interface, bridge, link and workload."""
 
     node: Optional[GroupSpec] = None
     interface: Optional[InterfaceDefaults] = None
     bridge: Optional[BridgeDefaults] = None
     link: Optional[LinkDefaults] = None
+    workload: Annotated[Any, Deferred("workload")] = None
 
 
 class TopologySpec(Spec):

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from nsprov.topology import spec as language
-from nsprov.topology.positions import Path, Problems, closest, shown
+from nsprov.topology.positions import Flaw, Path, Problems, closest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
-_LATER = "attach impair limits link mounts nat parent rootfs tests time type user workload workloads"
-UNSUPPORTED = frozenset(_LATER.split())
+UNSUPPORTED = frozenset(("impair", "link", "nat", "parent", "tests", "type"))
 """Words of the language that a later version will know."""
 
 _TYPES = {
@@ -69,7 +68,10 @@ def validate(raw: dict[str, Any], problems: Problems) -> language.TopologySpec:
 def _note(details: ErrorDetails, problems: Problems) -> None:
     path, kind, given = details["loc"], details["type"], details["input"]
     name = _name(path)
-    if kind == "extra_forbidden":
+    told = details.get("ctx", {}).get("error")
+    if isinstance(told, Flaw):
+        problems.flaw(path, told)
+    elif kind == "extra_forbidden":
         _note_unknown(path, problems)
     elif kind == "missing":
         if problems.touched(path):
@@ -119,23 +121,24 @@ def _advice(kind: str, given: object) -> str:
 def _known_keys(path: Path) -> list[str]:
     """Give the keys that the mapping at a path may have, walking the language's own models."""
     model: Any = language.TopologySpec
-    for step in path:
-        fields = getattr(model, "model_fields", {})
-        if isinstance(step, str) and step in fields:
-            model = _inner_model(fields[step].annotation)
+    steps = iter(path)
+    for step in steps:
+        model, depth = _inner_model(getattr(model, "model_fields", {}).get(step), 0)
+        for _ in range(depth):
+            next(steps, None)  # the user's own word, or a place in a list
     known: Mapping[str, Any] = getattr(model, "model_fields", {})
     return [field.alias or name for name, field in known.items()]
 
 
-def _inner_model(annotation: Any) -> Any:
-    """Find the model in a container's annotation: the last argument that has one."""
-    if hasattr(annotation, "model_fields"):
-        return annotation
-    for argument in reversed(getattr(annotation, "__args__", ())):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
-    return None
+def _inner_model(annotation: Any, depth: int) -> tuple[Any, int]:
+    """Find the model that a field or a type leads to, and in how many mappings and lists it is."""
+    if annotation is None or hasattr(annotation, "model_fields"):
+        return annotation, depth
+    depth += getattr(annotation, "__origin__", None) in (dict, list)
+    shapes = [about.shape() for about in getattr(annotation, "metadata", ()) if isinstance(about, language.Deferred)]
+    inner = shapes or list(getattr(annotation, "__args__", ())) or [getattr(annotation, "annotation", None)]
+    found = [_inner_model(argument, depth) for argument in inner]
+    return next((pair for pair in found if pair[0] is not None), (None, 0))
 
 
 def _prune(raw: dict[str, Any], found: list[ErrorDetails], problems: Problems) -> None:

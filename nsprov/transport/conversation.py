@@ -7,20 +7,21 @@ it sends the agent when the host does not have it.
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import select
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from nsprov.errors import Diagnostic, Unreachable
 from nsprov.transport import boot, failures
+from nsprov.transport.relay import Relay
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from nsprov.transport.relay import Wire
     from nsprov.transport.session import Host
+    from nsprov.transport.terminal import Screen
 
 BOOT_TIMEOUT = 60.0
 """How long, in seconds, a host may take from the command line to the agent's first word."""
@@ -29,31 +30,6 @@ Archive = Callable[[], tuple[bytes, str]]
 """What builds the agent: its bytes and their sha256."""
 
 _TAIL = 16 * 1024  # bytes of stderr that are kept
-
-
-class Wire(Protocol):
-    """A running command: bytes in, two streams of bytes out."""
-
-    def read(self, timeout: float | None) -> tuple[bytes, bytes]:
-        """Wait for what comes next on stdout and stderr; both empty at the timeout or the end."""
-
-    def write(self, data: bytes) -> None:
-        """Write everything, taking in what arrives meanwhile; BrokenPipeError when the command has gone."""
-
-    def ended(self) -> bool:
-        """Tell whether nothing can come any more."""
-
-    def descriptors(self) -> Sequence[int]:
-        """Give the descriptors that become readable when something comes."""
-
-    def closed(self) -> Sequence[int]:
-        """Give those of them that have ended since the last call, once each."""
-
-    def end_input(self) -> None:
-        """Close its stdin and nothing else."""
-
-    def close(self) -> int | None:
-        """Close its stdin, wait for its end, and give its exit code if there was one."""
 
 
 class WireSession:
@@ -93,37 +69,25 @@ class WireSession:
         """Give the last lines that the agent wrote to its stderr."""
         return failures.last_lines(self._errors.decode(errors="replace"))
 
+    def end_input(self) -> None:
+        """Say that nothing more will be asked."""
+        self.wire.end_input()
+
     def close(self) -> None:
         """End the conversation; the agent puts back what was not committed, and exits."""
         self.wire.close()
 
     def relay(self, source: int, out: int, err: int) -> int:
         """Join the command that the agent has become to three descriptors of ours; give its exit code, 255 if it has none."""
-        _write_all(out, b"".join([*(line + b"\n" for line in self._lines), *self._chunks]))
-        _write_all(err, self._errors)
-        poll = select.poll()
-        for descriptor in (source, *self.wire.descriptors()):
-            poll.register(descriptor, select.POLLIN)
-        while not self.wire.ended():
-            if any(descriptor == source for descriptor, _ in poll.poll()) and not self._feed(os.read(source, 1 << 16)):
-                poll.unregister(source)
-            for stream, data in zip((out, err), self.wire.read(0), strict=True):
-                _write_all(stream, data)
-            for descriptor in self.wire.closed():
-                poll.unregister(descriptor)
-        code = self.wire.close()
-        return 255 if code is None else code
+        return Relay(self.wire, (out, err)).copy(self._said(), source)
 
-    def _feed(self, data: bytes) -> bool:
-        """Pass input on, or its end; tell whether there may be more."""
-        try:
-            if data:
-                self.wire.write(data)
-            else:
-                self.wire.end_input()
-        except BrokenPipeError:
-            return False  # the command does not read any more; what it says is still of interest
-        return bool(data)
+    def show(self, screen: Screen) -> int:
+        """Join the terminal that the agent has made for a command to our own; give its exit code, 255 if it has none."""
+        return Relay(self.wire, (1, 2)).show(self._said(), screen)
+
+    def _said(self) -> tuple[bytes, bytes]:
+        """Give what the command has said already, behind the agent's last word."""
+        return b"".join([*(line + b"\n" for line in self._lines), *self._chunks]), self._errors
 
     def lost(self, summary: str, detail: str = "") -> Unreachable:
         """Make the error that says why the conversation cannot go on."""
@@ -152,12 +116,6 @@ class WireSession:
     def forget_errors(self) -> None:
         """Drop what came on stderr until now: noise of the login shell, and sudo's prompt."""
         self._errors = b""
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def open_session(host: Host, start: Callable[[str], Wire], archive: Archive) -> WireSession:

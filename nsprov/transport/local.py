@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nsprov.transport.session import Host, Session
+    from nsprov.transport.terminal import Screen
 
 _CLOSING = 30.0  # seconds that an agent may take to roll back and exit
 
@@ -78,9 +79,17 @@ class ForkSession:
         """Refuse: root enters a node by itself, and needs no agent for it."""
         raise NotImplementedError
 
+    def show(self, screen: Screen) -> int:
+        """Refuse, as above."""
+        raise NotImplementedError
+
     def last_words(self) -> str:
         """Give nothing: the agent's stderr is ours."""
         return ""
+
+    def end_input(self) -> None:
+        """Say that nothing more will be asked."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """End the conversation; the agent puts back what was not committed, and exits."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from nsprov.transport.terminal import Screen
+
 HostKeyChecking = Literal["yes", "accept-new", "no"]
 
 
@@ -78,6 +80,12 @@ class Session(Protocol):
 
     def relay(self, source: int, out: int, err: int) -> int:
         """Join the command that the agent has become to three descriptors of ours; give its exit code."""
+
+    def show(self, screen: Screen) -> int:
+        """Join the terminal that the agent has made for a command to our own; give its exit code."""
+
+    def end_input(self) -> None:
+        """Say that nothing more will be asked: the agent ends what it is at, and what it says until then can be received."""
 
     def close(self) -> None:
         """End the conversation; the agent puts back what was not committed, and exits."""

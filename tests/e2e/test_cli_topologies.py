@@ -21,8 +21,16 @@ WORKS = {
     "green": [("green-web2", "10.50.2.20"), ("green-db", "10.50.2.1")],
 }
 
+WITH_WORKLOADS = {"container", "service", "names", "frr"}
+"""Those that `test_examples.py` brings up, with the real programs."""
 
-@pytest.fixture(name="shipped", params=sorted(path.stem for path in (ROOT / "topologies").glob("*.yml")))
+
+def test_all_are_tried():
+    """No topology is shipped that nobody brings up."""
+    assert WITH_WORKLOADS | WORKS.keys() == {path.stem for path in (ROOT / "topologies").glob("*.yml")}
+
+
+@pytest.fixture(name="shipped", params=sorted(WORKS))
 def _shipped(request, nsprov):
     """Bring a shipped topology up, and take it down in the end, with proof."""
     path = ROOT / f"topologies/{request.param}.yml"

@@ -86,7 +86,7 @@ class Fleet:
     def __init__(self, hosts, folder):
         """Write the inventory and look at every host."""
         self.hosts = hosts
-        self.nsprov = CommandLine(folder, "-i", "inventory.yml", "-F", str(hosts[0].ssh_config))
+        self.nsprov = CommandLine(folder, "--inventory", "inventory.yml", "-F", str(hosts[0].ssh_config))
         self.inventory(INVENTORY)
         self.topology(LAB)
         self.before = self.look()

@@ -170,3 +170,99 @@ def test_a_shell_without_a_terminal(demo):
     said = demo.nsprov("shell", "b1", input=b"hostname\nexit 4\n", code=4, env={"SHELL": "/bin/sh"})
 
     assert said.out == "b1\n"
+
+
+def test_a_window_that_changes(demo):
+    """The size goes the whole way, and so does the news of another one."""
+    script = "trap 'stty size; echo resized; exit 0' WINCH; echo ready; while :; do sleep 0.05; done"
+    argv = [*PROGRAM[1:], "exec", *demo.nsprov.options, "-it", "c1", "--", "sh", "-c", script]
+    options = {"cwd": str(demo.nsprov.folder), "env": demo.nsprov.environment, "timeout": PATIENCE}
+    child = pexpect.spawn(PROGRAM[0], argv, dimensions=(40, 110), **options)
+    child.expect("ready\r\n")
+    child.setwinsize(33, 77)
+    child.expect("33 77\r\nresized\r\n")
+    child.expect(pexpect.EOF)
+    child.close()
+
+    assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize("node", ["a1", "c1"])
+def test_a_command_on_a_terminal(demo, node):
+    """Asked for with `-it`; its errors are apart where ours are."""
+    argv = [*PROGRAM[1:], "exec", *demo.nsprov.options, "-it", node, "--", "sh", "-c", "tty; stty size; echo err >&2; exit 5"]
+    options = {"cwd": str(demo.nsprov.folder), "env": demo.nsprov.environment, "timeout": PATIENCE}
+    child = pexpect.spawn(PROGRAM[0], argv, dimensions=(40, 110), **options)
+    child.expect("/dev/pts/[0-9]+\r\n40 110\r\nerr\r\n")
+    child.expect(pexpect.EOF)
+    child.close()
+    apart = demo.nsprov("exec", "-t", node, "--", "sh", "-c", "tty; echo err >&2")
+
+    assert child.exitstatus == 5
+    assert apart.out.startswith("/dev/pts/")
+    assert apart.err == "err\n"
+
+
+def test_keys_end_it(demo):
+    """Ctrl-C is 130, Ctrl-D the end of what it reads."""
+    argv = [*PROGRAM[1:], "exec", *demo.nsprov.options, "-it", "b1", "--"]
+    options = {"cwd": str(demo.nsprov.folder), "env": demo.nsprov.environment, "timeout": PATIENCE}
+    child = pexpect.spawn(PROGRAM[0], [*argv, "sh", "-c", "echo re''ady; exec sleep 100"], **options)
+    child.expect("ready")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    other = pexpect.spawn(PROGRAM[0], [*argv, "cat"], **options)
+    other.sendline("word")
+    other.expect("word\r\nword\r\n")
+    other.sendeof()
+    other.expect(pexpect.EOF)
+    other.close()
+
+    assert (child.exitstatus, other.exitstatus) == (130, 0)
+
+
+def test_much_is_typed(demo):
+    """More than a terminal and a channel hold, while as much comes back."""
+    script = "stty raw -echo; echo ready; head -c 3000000 | tr a b; echo done"
+    process = demo.nsprov.start("exec", "-t", "b1", "--", "sh", "-c", script, stdin=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    out, err = process.communicate(b"a" * 3_000_000, timeout=4 * PATIENCE)
+
+    assert (process.returncode, err) == (0, b"")
+    assert out == b"b" * 3_000_000 + b"done\n"
+
+
+def test_a_signal_reaches_it(demo):
+    """On a terminal what is sent to nsprov is the command's."""
+    script = "trap 'echo got it; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
+    process = demo.nsprov.start("exec", "-t", "c1", "--", "sh", "-c", script, stdin=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\r\n"
+    process.terminate()
+    said = finish(process)
+
+    assert (said.code, said.out) == (9, "got it\r\n")
+
+
+@pytest.mark.parametrize("node", ["a1", "c1"])
+def test_nothing_runs_on_a_terminal_when_we_are_killed(demo, node):
+    """Whether it reads or not."""
+    process = demo.nsprov.start("exec", "-it", node, "--", "sh", "-c", "echo ready; exec sleep 86420", stdin=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\r\n"
+    process.kill()
+    process.wait()
+    host = demo.hosts[NODES.index(node)]
+    until(lambda: host.run("pgrep -fx 'sleep 86420' || true") == "", "the command has ended")
+    process.communicate()
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_who_and_where(demo, node):
+    """As on this host: the node's accounts, a directory, variables; and what is refused is refused in words."""
+    look = "id -u; pwd; echo $A; grep CapEff /proc/self/status"
+    said = demo.nsprov("exec", "-u", "nobody", "-w", "/tmp", "-e", "A=b c", node, "--", "sh", "-c", look)
+    refused = demo.nsprov("exec", "-u", "1:", node, "--", "true", code=3)
+
+    assert said.out == "65534\n/tmp\nb c\nCapEff:\t0000000000000000\n"
+    assert "'1:' is nobody in the node" in refused.err
+    assert f"--> lab{NODES.index(node) + 1}/-u" in refused.err

@@ -48,7 +48,7 @@ def test_a_foreign_namespace_is_never_touched(fleet):
     fleet.hosts[2].run("ip netns del demo-c1; umount /run/netns; rmdir /run/netns")
 
     assert left == []
-    assert 'something is in the way of "netns:c1"' in said.err
+    assert '"netns:c1" cannot be made on this host' in said.err
     assert "created" not in said.out
     assert "--> lab3/netns:c1" in said.err
     assert "help: remove it, or use another name" in said.err

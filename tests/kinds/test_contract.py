@@ -4,6 +4,7 @@ The cases are in `<kind>/*.yaml` beside this file:
 
     case:      what it is about
     lab:       the lab's name, where it is not "t"
+    setup:     commands that make what is there without us; teardown: those that take it away again
     given:     resources of any kind that are there first, each {kind: fields}
     want:      the resource that the case is about, {kind: fields}
     edits:     changes of fields, one run each; what can change in place must do so, what cannot must be replaced
@@ -21,6 +22,7 @@ import pytest
 import yaml
 
 from nsprov.agent.run import Run
+from nsprov.kernel import libc
 from nsprov.kinds import BY_NAME, KINDS, SCHEMAS
 from nsprov.plan.change import REPLACE, UPDATE
 from nsprov.plan.resource import comparable, decode
@@ -59,6 +61,15 @@ def identity(run_command):
     def inode(path):
         return os.stat(path).st_ino
 
+    def namespace(path):
+        """Give a number that is not used again, where the kernel has one; an inode's is, at once."""
+        with open(path, encoding="ascii") as pin:
+            return libc.namespace_id(pin.fileno()) or inode(path)
+
+    def unified():
+        hybrid = "/sys/fs/cgroup/unified"
+        return hybrid if os.path.isdir(hybrid) else "/sys/fs/cgroup"
+
     def index(node, name, names):
         inside = ("-n", names[node]) if node else ()
         return run_command("ip", *inside, "-o", "link", "show", "dev", name).partition(":")[0]
@@ -66,8 +77,10 @@ def identity(run_command):
     def tell(resource, names):
         kinds = {
             "netns": lambda: inode(f"/run/netns/{resource.name}"),
+            "attachment": lambda: os.lstat(f"/run/netns/{resource.name}").st_ino,
             "utsns": lambda: inode(f"/run/nsprov/{LAB}/ns/{resource.node}/uts"),
-            "mntns": lambda: inode(f"/run/nsprov/{LAB}/ns/{resource.node}/mnt"),
+            "mntns": lambda: namespace(f"/run/nsprov/{LAB}/ns/{resource.node}/mnt"),
+            "cgroup": lambda: inode(f"{unified()}/nsprov.{LAB}/{resource.node}"),
             "file": lambda: inode(f"/run/nsprov/{LAB}/files/{resource.source()}"),
             "bridge": lambda: index(resource.node, resource.name, names),
             "veth": lambda: index(resource.node, resource.ifname, names),
@@ -93,7 +106,7 @@ class Case:
 
     def identity(self):
         """Give what the resource is to the kernel now."""
-        names = {resource.node: resource.name for resource in self.state() if resource.kind == "netns"}
+        names = {resource.node: resource.name for resource in self.state() if resource.pinned_network()}
         return self._identity(self.want, names)
 
     def settled(self):
@@ -132,11 +145,22 @@ class Case:
     def _delete_again(self):
         run = Run(LAB, {resource.ref(): resource for resource in self.given})
         run.look()
-        run.kernel.namespaces.names.update({r.node: r.name for r in self.state() if r.kind == "netns"})
+        run.kernel.namespaces.names.update({r.node: r.name for r in self.state() if r.pinned_network()})
         BY_NAME[self.want.kind].delete(run.kernel, [self.want])
 
 
+@pytest.fixture
+def around(case, host, run_command):
+    """Make the things that a case finds there; they go when the test is over, however it ends."""
+    for argv in case.get("setup", ()):
+        run_command(*argv)
+    yield
+    for argv in case.get("teardown", ()):
+        run_command(*argv)
+
+
 @pytest.mark.root
+@pytest.mark.usefixtures("around")
 @pytest.mark.parametrize(("case", "kind"), list(_cases()))
 def test_contract(case, kind, labs, identity, run_command, forked):
     """A resource is created, edited, repaired and deleted, each in one run after which the plan is empty."""
@@ -170,7 +194,7 @@ def test_every_field_is_edited():
     edited = {(name, field) for case, name in (p.values for p in _cases()) for edit in case.get("edits", ()) for field in edit}
     fields = {(kind.NAME, name) for kind in KINDS for name, _ in comparable(kind.SCHEMA)}
 
-    assert fields - edited == {("veth", "intact")}
+    assert fields - edited == {("veth", "intact"), ("attachment", "current")}
 
 
 def test_schemas_are_frozen():

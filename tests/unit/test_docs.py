@@ -29,7 +29,7 @@ _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # Registries by name, and what only exists where this was written.
-_HOSTS = r"pypi\.|deb\.debian|pythonhosted|npmjs|docker\.io|ghcr\.io|quay\.io"
+_HOSTS = r"pypi\.|deb\.debian|pythonhosted|npmjs|docker\.io/|ghcr\.io|quay\.io"
 _FORBIDDEN = re.compile(rf"{_HOSTS}|/work/|/opt/|/root/|\.pyenv|shims", re.IGNORECASE)
 
 

@@ -13,16 +13,24 @@ from hypothesis import strategies as st
 from nsprov.errors import InputError
 from nsprov.kinds import ORDER, SCHEMAS
 from nsprov.kinds.address import Address
+from nsprov.kinds.attachment import Attachment
 from nsprov.kinds.bridge import Bridge
+from nsprov.kinds.cgroup import Cgroup
+from nsprov.kinds.cgroupns import Cgroupns
 from nsprov.kinds.file import File
+from nsprov.kinds.init import Init
+from nsprov.kinds.ipcns import Ipcns
 from nsprov.kinds.mntns import Mntns
 from nsprov.kinds.neighbour import Neighbour
 from nsprov.kinds.netns import Netns
 from nsprov.kinds.route import Route
 from nsprov.kinds.rule import Rule
 from nsprov.kinds.sysctl import Sysctl
+from nsprov.kinds.timens import Timens
+from nsprov.kinds.userns import Userns
 from nsprov.kinds.utsns import Utsns
 from nsprov.kinds.veth import Veth
+from nsprov.kinds.workload import Workload
 from nsprov.plan.change import (
     CREATE,
     DELETE,
@@ -52,6 +60,14 @@ EXAMPLES = (
     Neighbour(node="a", dev="eth0", address="10.0.0.2", lladdr="02:00:00:00:00:02"),
     Route(node="a", to="10.1.0.0/16", metric=5, nexthops=(("10.0.0.2", "eth0", 1), ("10.0.1.2", "eth1", 2))),
     Rule(node="a", family=4, priority=100, table=100, source="10.0.0.0/8"),
+    Userns(node="a", uids=((0, 1900000000, 65536),), gids=((0, 1900000000, 65536),)),
+    Ipcns(node="a", user=True),
+    Timens(node="a", boottime=86400, monotonic=-1),
+    Cgroup(node="a", cpu=500, io=(("/dev/vda", "rbps", 1 << 20),)),
+    Cgroupns(node="a"),
+    Init(node="a", spaces=("net", "uts"), pid=True),
+    Workload(node="a", name="w", command=("sleep", "1"), secrets=(("P", "s"),), after=(("b/x", "ready"),)),
+    Attachment(node="a", name="t-a", source="pid:1"),
 )
 one = pytest.mark.parametrize("resource", EXAMPLES, ids=lambda resource: resource.kind)
 

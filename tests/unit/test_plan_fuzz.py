@@ -15,7 +15,7 @@ from nsprov.plan.order import order
 from nsprov.plan.resource import HOST, IDENTITY, LAB_TOKEN, Ref, Resource, comparable
 from nsprov.plan.resource import REPLACE as FIXED
 
-KINDS = ("space", "file", "view", "link", "addr", "way")
+KINDS = ("lent", "space", "file", "view", "link", "addr", "way")
 NODES = ("a", "b", "c")
 DEVICES = ("e0", "e1")
 
@@ -34,6 +34,28 @@ class Space(Resource):
 
     def provides(self):
         return (f"space:{self.node}",)
+
+
+@dataclass(frozen=True)
+class Lent(Resource):
+    """Like the network of a living process: it can be named and left, and takes nothing along."""
+
+    kind: ClassVar[str] = "lent"
+    node: str = field(metadata=IDENTITY)
+    name: str = field(default="", metadata=FIXED)
+    current: bool = field(default=True, metadata=FIXED)
+
+    def ref(self):
+        return Ref("lent", self.node)
+
+    def provides(self):
+        return (f"space:{self.node}",)
+
+    def kills(self):
+        return ()
+
+    def restorable(self):
+        return self.current
 
 
 @dataclass(frozen=True)
@@ -159,7 +181,7 @@ class FakeKernel:
     def create(self, want):
         assert want.ref() not in self.state, f"{want.ref()} exists"
         self._require(want)
-        self.state[want.ref()] = want
+        self.state[want.ref()] = replace(want, current=True) if isinstance(want, Lent) else want
 
     def update(self, before, after):
         present = self.state[before.ref()]
@@ -256,7 +278,7 @@ def make_state(dice, nodes):
     """Make a state that can exist: all that anything needs is there."""
     nodes = dice.subset(nodes)
     paths = dice.subset("xyz")
-    things = [Space(node, dice.choice("pq"), dice.maybe()) for node in nodes]
+    things = [make_space(dice, node) for node in nodes]
     things += [File(path, dice.randrange(2)) for path in paths]
     things += [View(node, dice.subset(paths)) for node in dice.subset(nodes)]
     links = [link for node in (HOST, *nodes) for link in make_links(dice, node, nodes)]
@@ -267,6 +289,11 @@ def make_state(dice, nodes):
         things += [way for to in dice.subset(range(4)) for way in make_ways(dice, node, to, addresses)]
     dice.shuffle(things)
     return {thing.ref(): thing for thing in things}
+
+
+def make_space(dice, node):
+    name = dice.choice("pq")
+    return Lent(node, name) if dice.random() < 1 / 3 else Space(node, name, dice.maybe())
 
 
 def make_links(dice, node, nodes):
@@ -284,6 +311,8 @@ def make_ways(dice, node, to, addresses):
 def damage(dice, kernel, thing):
     if dice.random() < 1 / 2:
         kernel.delete(thing)
+    elif isinstance(thing, Lent):
+        kernel.state[thing.ref()] = replace(thing, current=False)
     elif isinstance(thing, (Link, Space)):
         name = "mtu" if isinstance(thing, Link) else "lo"
         kernel.state[thing.ref()] = replace(thing, **{name: 7})

@@ -44,7 +44,7 @@ def test_fields_have_a_role(kind):
     roles = {name: field.metadata.get("role") for name, field in schema(kind.SCHEMA).items()}
 
     assert "identity" in roles.values()
-    assert set(roles.values()) <= {"identity", "replace", None}
+    assert set(roles.values()) <= {"identity", "replace", "secret", None}
     assert {name for name, role in roles.items() if role != "identity"} == {name for name, _ in comparable(kind.SCHEMA)}
 
 
@@ -61,6 +61,8 @@ def values(annotation):
     plain = annotation.removesuffix(" | None")
     if plain in options:
         return options[plain] if plain == annotation else st.none() | options[plain]
+    if plain.endswith(", ...]") and not plain.startswith("tuple[tuple["):
+        return st.lists(options[plain.removeprefix("tuple[").removesuffix(", ...]")], max_size=2).map(tuple)
     inner = plain.removeprefix("tuple[tuple[").partition("]")[0].split(", ")
     return st.lists(st.tuples(*(options[name] for name in inner)), max_size=2).map(tuple)
 
