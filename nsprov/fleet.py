@@ -121,10 +121,15 @@ class Fleet:
         self._parallel([name for name in requests if name in self.sessions], one)
         return {name: replies[name] for name in requests if name in replies}
 
-    def stream(self, requests: Mapping[str, Mapping[str, Any]], take: Callable[[str, Any], None]) -> None:
-        """Send each host its request, and hand the rows that it sends to `take`, in this thread, as they come, to the end.
+    def stream(
+        self,
+        requests: Mapping[str, Mapping[str, Any]],
+        take: Callable[[str, Any], None],
+        ended: Callable[[str], None],
+    ) -> None:
+        """Send each host its request, and hand the rows that it sends to `take` as they come, and to `ended` that it has.
 
-        What `take` raises, and Ctrl-C, end all streams first.
+        Both are called in this thread. What they raise, and Ctrl-C, end all streams first.
         """
         arrived: queue.Queue[tuple[str, dict[str, Any] | None]] = queue.Queue(_AHEAD)
         running = {name for name in requests if name in self.sessions}
@@ -138,11 +143,12 @@ class Fleet:
             finally:
                 arrived.put((name, None))
 
-        def drain(take: Callable[[str, Any], None]) -> None:
+        def drain(take: Callable[[str, Any], None], ended: Callable[[str], None]) -> None:
             while running:
                 name, message = arrived.get()
                 if message is None:
                     running.discard(name)
+                    ended(name)
                 else:
                     for row in message.get("rows", ()):
                         take(name, row)
@@ -151,12 +157,12 @@ class Fleet:
             for name in running:
                 pool.submit(one, name)
             try:
-                drain(take)
+                drain(take, ended)
             except BaseException:
                 for session in self.sessions.values():
                     with contextlib.suppress(OSError, EOFError):  # it has ended by itself
                         session.end_input()
-                drain(lambda _name, _row: None)
+                drain(lambda _name, _row: None, lambda _name: None)
                 raise
 
     def merged(self, requests: Mapping[str, Mapping[str, Any]], key: Callable[[Any], Any]) -> Rows:

@@ -113,9 +113,17 @@ class Operation:
         """Ask each host, and give the rows that they send in the order of `key`."""
         return self._fleet.merged(self._requests(verb, by_host), key)
 
-    def stream(self, verb: str, by_host: Terms, take: Callable[[str, Any], None]) -> None:
-        """Ask each host, and hand over the rows that they send as they come."""
-        self._fleet.stream(self._requests(verb, by_host), take)
+    def stream(
+        self, verb: str, by_host: Terms, take: Callable[[str, Any], None], lost: Callable[[NsprovError], None]
+    ) -> None:
+        """Ask each host, and hand over the rows that they send as they come, and the failure of one that is lost."""
+
+        def ended(host: str) -> None:
+            error = self._fleet.outcomes[host].error
+            if error is not None:
+                lost(error)
+
+        self._fleet.stream(self._requests(verb, by_host), take, ended)
 
     def _requests(self, verb: str, by_host: Terms) -> dict[str, Row]:
         return {host: {"verb": verb, "lab": self.lab, **terms} for host, terms in by_host.items()}

@@ -31,8 +31,6 @@ _TAIL = 10
 _DOWN = ("stopped", "failed")
 _OVER = (*_DOWN, "done")
 _LATE: Mapping[str, str] = {"ready": "is not ready within {:g} s", "exit": "has not exited within {:g} s"}
-_GOALS: Mapping[str, str] = {"ready": "ready", "completed": "exit"}
-"""What is waited for of a workload before those start that come after it so; for "started" there is nothing to wait for."""
 
 
 def control(kernel: Kernel, channel: LineChannel, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,19 +79,19 @@ class Crew:
     def start(self) -> None:
         """Start those that are down, each when what it comes after is as it wants it."""
         self._refuse_the_frozen()
-        self._start([target for target, about in self._able() if about["state"] in (*_DOWN, "backoff")])
+        self._start({target: about for target, about in self._able() if about["state"] in (*_DOWN, "backoff")})
 
     def stop(self) -> None:
         """Stop those that are up, each before what it comes after."""
         self._refuse_the_frozen()
-        for wave in reversed(list(self._waves([target for target, about in self._able() if about["state"] not in _OVER]))):
+        for wave in reversed(list(_waves({target: about for target, about in self._able() if about["state"] not in _OVER}))):
             grace = max(self._about[target]["spec"]["grace"] for target in wave) / 1000
             self._ask("stop", wave, grace + _SLACK)
 
     def restart(self) -> None:
         """Stop them all and start them all."""
         self.stop()
-        self._start([target for target, _ in self._able()])
+        self._start(dict(self._able()))
 
     def kill(self, signal: int) -> None:
         """Send them a signal."""
@@ -121,22 +119,26 @@ class Crew:
                 for target in [target for target, _ in self._able() if target[0] == node]:
                     self._fail(target, f'node "{node}" is frozen', hint=f"run `nsprov thaw {node}` first")
 
-    def _start(self, targets: Sequence[Target]) -> None:
-        for wave in self._waves(targets):
+    def _start(self, targets: Mapping[Target, Status]) -> None:
+        for wave in _waves(targets):
             fit = [target for target in wave if self._clear(target, targets)]
             self._ask("start", fit, _SLACK)
 
-    def _clear(self, target: Target, started: Sequence[Target]) -> bool:
+    def _clear(self, target: Target, started: Mapping[Target, Status]) -> bool:
         """Wait for what a workload comes after, of those that were started with it; tell whether it can be started."""
         for other, goal in _after(self._about[target]):
-            if other not in started:
-                continue
-            if other not in self.problems and goal in _GOALS and self._await(other, _GOALS[goal], None)["reached"]:
-                continue
-            if other in self.problems or goal in _GOALS:
-                self._fail(target, f'workload "{"/".join(target)}" was not started', f"It comes after {'/'.join(other)}.")
+            if other in started and not self._fulfilled(other, goal):
+                words = f"It comes after {'/'.join(other)}, which is not {goal}."
+                self._fail(target, f'workload "{"/".join(target)}" was not started', words)
                 return False
         return True
+
+    def _fulfilled(self, target: Target, goal: str) -> bool:
+        """Wait until a workload is ready, or completed, and tell whether it came to that."""
+        if target in self.problems or goal == "started":
+            return target not in self.problems
+        about = self._await(target, "exit" if goal == "completed" else "ready", None)
+        return about["state"] == "done" if goal == "completed" else bool(about["reached"])
 
     def _await(self, target: Target, goal: str, deadline: float | None) -> dict[str, Any]:
         """Wait for a workload, as long as somebody waits for us; give its status, and whether the goal is `reached`."""
@@ -150,17 +152,6 @@ class Crew:
                 return about
             if self._channel.waiting():
                 raise Interrupted(Diagnostic("interrupted"))
-
-    def _waves(self, targets: Sequence[Target]) -> Iterator[list[Target]]:
-        """Part workloads so that each comes in a later wave than those that it comes after."""
-        chosen = set(targets)
-        needs = {target: {other for other, _ in _after(self._about[target])} & chosen for target in targets}
-        sorter = graphlib.TopologicalSorter(needs)
-        sorter.prepare()
-        while sorter.is_active():
-            wave = sorter.get_ready()
-            yield sorted(wave, key=targets.index)
-            sorter.done(*wave)
 
     def _ask(self, verb: str, targets: Sequence[Target], timeout: float = _SLACK, **terms: Any) -> None:
         for target, words in inits.ask(self._kernel, verb, targets, timeout, **terms).items():
@@ -176,6 +167,17 @@ def _why(kernel: Kernel, target: Target, about: Status) -> str:
     node, name = target
     lines = logbook.tail(f"{kernel.lab.logs}/{node}/{name}.log", _TAIL)
     return "\n".join(filter(None, [about["reason"], *(f"| {line.text}" for line in lines)]))
+
+
+def _waves(targets: Mapping[Target, Status]) -> Iterator[list[Target]]:
+    """Part workloads so that each comes in a later wave than those that it comes after."""
+    needs = {target: {other for other, _ in _after(about)} & set(targets) for target, about in targets.items()}
+    sorter = graphlib.TopologicalSorter(needs)
+    sorter.prepare()
+    while sorter.is_active():
+        wave = sorter.get_ready()
+        yield sorted(wave)
+        sorter.done(*wave)
 
 
 def _after(about: Status) -> Iterator[tuple[Target, str]]:

@@ -77,6 +77,7 @@ def run_on(way: Way, wanted: Errand, screen: Screen, *, terminal: bool | None) -
     if streams == Streams() and not way.to_processes and terminals.leave():
         _become(way, wanted)
     running = processes.start(way, wanted, streams, _identified)
+    way.last()
 
     def take(data: bytes) -> None:
         if data:
@@ -121,6 +122,7 @@ def serve_on(way: Way, request: Mapping[str, Any], reply: Callable[[], None]) ->
         _become(way, wanted, reply)
     streams = Streams() if size is None else Streams((int(size[0]), int(size[1])), apart=bool(request.get("apart")))
     running = processes.start(way, wanted, streams, _identified)
+    way.last()
     reply()
     os._exit(running.attend(None if size is None else 0, _framed(running)))
 

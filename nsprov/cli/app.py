@@ -60,8 +60,7 @@ def run() -> int:
         views.note("interrupted; `nsprov status` says what is there")
         return Interrupted.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return views.unread()
     except Exception as problem:
         # typer's own errors know how to show themselves and which exit code they mean.
         show, code = getattr(problem, "show", None), getattr(problem, "exit_code", None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from nsprov.cli import views
 from nsprov.cli.options import Output
 from nsprov.cli.times import stamp
@@ -37,8 +39,10 @@ class Rows:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        """End the document, even when it is broken off; not when nobody reads it."""
-        if self._output is Output.JSON and not isinstance(value, BrokenPipeError):
+        """End the document, even when it is broken off; when nobody reads it, end the command without words."""
+        if isinstance(value, BrokenPipeError):
+            raise typer.Exit(views.unread())  # click would make another exit code of it
+        if self._output is Output.JSON:
             self._write("\n]\n" if self._count else "]\n")
 
     def __call__(self, row: Row) -> None:
@@ -97,6 +101,6 @@ def last_event(row: Row) -> Row:
 
 
 def event_text(row: Row) -> str:
-    """Write an event as a line: when, whose, what, and how or why."""
-    how = "  ".join(filter(None, (ending(row), views.printable(row.get("reason") or ""))))
+    """Write an event as a line: when, whose, what, and why."""
+    how = views.printable(row.get("reason") or ending(row))
     return f"{row['time']}  {place(row)}  {row['event']}{f'  {how}' if how else ''}\n"

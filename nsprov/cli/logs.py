@@ -88,9 +88,10 @@ def events(given: Given, nodes: Nodes = None, follow: FollowOption = False) -> i
 
 
 def _follow(operation: Operation, verb: str, requests: Mapping[str, Any], take: Callable[[str, Any], None]) -> int:
-    """Show rows as they come; Ctrl-C is how one ends it, and needs no words."""
+    """Show rows as they come, and a host that is lost at once; Ctrl-C is how one ends it, and needs no words."""
+    codes = [report(operation.failures)]
     try:
-        operation.stream(verb, requests, take)
+        operation.stream(verb, requests, take, lambda failure: codes.append(report([failure])))
     except KeyboardInterrupt:
         return Interrupted.exit_code
-    return report(operation.failures)
+    return max(codes)

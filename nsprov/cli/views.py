@@ -58,6 +58,12 @@ def write(text: str, *, now: bool) -> None:
         sys.stdout.buffer.flush()
 
 
+def unread() -> int:
+    """Write results to nobody from now on, for who read them has gone; give the exit code that says so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
+
+
 def dump(value: object) -> None:
     """Write a result as one JSON document."""
     say(json.dumps(value, indent=2, ensure_ascii=False))

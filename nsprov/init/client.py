@@ -177,7 +177,7 @@ def _checked(path: str, line: bytes) -> dict[str, Any]:
 
 def _unreachable(path: str, problem: OSError) -> KernelError:
     number = problem.errno or errno.ETIMEDOUT  # a timeout of ours has none
-    hint = "see init.log in the directory of the node's logs, then run `nsprov up` again"
+    hint = "see @init.log in the directory of the node's logs, then run `nsprov up` again"
     return KernelError(Diagnostic("the init of a node does not answer", _node(path), f"{os.strerror(number)}.", hint), number)
 
 

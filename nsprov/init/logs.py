@@ -13,6 +13,9 @@ import os
 import stat
 import time
 
+WORDS = "@init.log"
+"""What an init says of itself, beside the logs; no workload can be called so."""
+
 _LONGEST = 16384
 """Bytes without an end of line that are kept back before they are written as a part of one."""
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _TABLE, _CHANNEL = 3, 4
+_COMMAND = f"import marshal as nsprov_init; memory = open({_TABLE}, 'rb'); exec(nsprov_init.load(memory))"
+"""What ps(1) shows of every init: short, and it says whose it is."""
+
 _STUB = f"""
 import marshal, sys
 from importlib.machinery import ModuleSpec
@@ -34,7 +37,8 @@ class Table(dict):
         return ModuleSpec(name, self, is_package=self[name][0]) if name in self else None
     def create_module(self, spec): return None
     def exec_module(self, module): exec(self[module.__name__][1], vars(module))
-with open({_TABLE}, 'rb') as file: sys.meta_path.insert(0, Table(marshal.load(file)))
+sys.meta_path.insert(0, Table(marshal.load(memory)))
+memory.close()
 from nsprov.init.zygote import main
 main({_CHANNEL})
 """
@@ -75,7 +79,7 @@ class Zygote:
             (os.POSIX_SPAWN_DUP2, floor[0], _TABLE),
             (os.POSIX_SPAWN_DUP2, floor[1], _CHANNEL),
         ]
-        argv = [sys.executable, "-I", "-S", "-c", _STUB]
+        argv = [sys.executable, "-I", "-S", "-c", _COMMAND]
         defaults = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE]
         self._pid = os.posix_spawn(argv[0], argv, {}, file_actions=actions, setsigdef=defaults)
         for fd in floor:
@@ -124,7 +128,7 @@ def _stillborn(node: str, number: int, words: str) -> KernelError:
 
 
 def _table() -> int:
-    """Give a descriptor of the compiled modules that an init runs on: {name: (is it a package, code)}."""
+    """Give a descriptor of the stub's code, and behind it the modules that an init runs on: {name: (is it a package, code)}."""
     table = {}
     for name in PARTS:
         spec = importlib.util.find_spec(name)
@@ -135,6 +139,7 @@ def _table() -> int:
         table[name] = (package, code)
     fd = os.memfd_create("nsprov-init")
     with open(fd, "wb", closefd=False) as file:
+        marshal.dump(compile(_STUB, "nsprov.init", "exec"), file)
         marshal.dump(table, file)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd

@@ -11,6 +11,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from nsprov.init.logs import WORDS
 from nsprov.init.main import Init, prepare
 from nsprov.kernel import children, libc
 
@@ -55,7 +56,7 @@ def _be_born(init: Init, agent: socket.socket, request: Mapping[str, Any], fds: 
         for fd in rest:
             os.close(fd)
         # What goes wrong beyond all that is foreseen can be read there.
-        words = os.open("init.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640, dir_fd=logs)
+        words = os.open(WORDS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640, dir_fd=logs)
         os.dup2(words, 2)
         os.close(words)
         init.serve(socket.socket(fileno=listener), logs, pid1=bool(request["pid"]))

@@ -35,10 +35,6 @@ class Cgroups:
         self.tree = Hierarchies(lab)
         self._patience = patience
 
-    def supported(self) -> bool:
-        """Tell whether there is a version 2 hierarchy that we may make groups in."""
-        return self.tree.writable()
-
     def nodes(self) -> list[str]:
         """Give the nodes that have a group, or a part of one, in whatever hierarchy."""
         return sorted({entry.name for top in self.tree.tops() for entry in os.scandir(top) if entry.is_dir()})

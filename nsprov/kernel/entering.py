@@ -47,17 +47,23 @@ class Errand:
     callers_shell: str = environment.SHELL
 
 
+def _nothing() -> None:
+    """Have no control group to join, or nothing to close."""
+
+
 @dataclass(frozen=True)
 class Way:
     """The way into a node: `pins` of namespaces, open, in the order in which they are entered.
 
     `first` moves us into its control group. With `netns` but no mount namespace we get what that has below /etc/netns.
+    `last` closes the pins, for who does not go himself: they would keep the node alive.
     """
 
     name: str
     pins: Mapping[str, int]
     netns: str
     first: Callable[[], None]
+    last: Callable[[], None] = _nothing
 
     @property
     def to_processes(self) -> bool:
@@ -123,11 +129,12 @@ def way(kernel: Kernel, node: str) -> Way:
         hint = "run `nsprov up`, which makes it anew"
         raise KernelError(Diagnostic(f'node "{node}" cannot be entered', "", words, hint), errno.ENOENT)
     group = (lambda: kernel.cgroups.join(node, GROUP)) if kernel.cgroups.exists(node) else _nothing
-    return Way(f'node "{node}"', pins, kernel.namespaces.names[node], group)
+    return Way(f'node "{node}"', pins, kernel.namespaces.names[node], group, lambda: _close(pins))
 
 
-def _nothing() -> None:
-    """Have no control group to join."""
+def _close(pins: Mapping[str, int]) -> None:
+    for fd in pins.values():
+        os.close(fd)
 
 
 def _lost(kernel: Kernel, node: str, pins: Mapping[str, int]) -> set[str]:

@@ -23,6 +23,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -116,11 +117,13 @@ class Lab:
         """
         path = f"{self.root}/{name}"
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return {}
         with open(fd, encoding="utf-8") as file:
             about = os.fstat(fd)
+            if not stat.S_ISREG(about.st_mode):
+                raise _distrust(path, "it is not a plain file")
             if about.st_uid != os.geteuid() or about.st_mode & 0o022 or about.st_nlink != 1:
                 raise _distrust(path, "it is not owned by this user alone, or others may write it")
             try:
@@ -146,23 +149,27 @@ class Lab:
 
     @contextlib.contextmanager
     def locked(self, holder: str) -> Iterator[None]:
-        """Hold the lab's lock; the kernel frees it when this process dies.
+        """Hold the lab's lock; the kernel frees it when this process dies. What is made meanwhile, others may not write.
 
         Raises:
             Locked: another run holds it; the diagnostic says who and since when.
 
         """
-        _open_run()
+        mask = os.umask(0o022)
         try:
-            fd = self._take(holder)
-        except BaseException:
-            _close_run()
-            raise
-        try:
-            yield
+            _open_run()
+            try:
+                fd = self._take(holder)
+            except BaseException:
+                _close_run()
+                raise
+            try:
+                yield
+            finally:
+                self._leave()
+                os.close(fd)
         finally:
-            self._leave()
-            os.close(fd)
+            os.umask(mask)
 
     def make_directory(self, path: str) -> None:
         """Make a directory that labs share with others, and remember that it is ours to remove."""

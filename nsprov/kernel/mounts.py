@@ -56,10 +56,16 @@ class Mounts:
         """Make, furnish and pin a mount namespace for each node; KernelError or OSError if a mount is refused."""
         allowed = os.sched_getaffinity(0)
         try:
-            with self._template() as template:
+            with _template(self._namespaces) as template, contextlib.ExitStack() as stack:
+                ahead = views.Ahead(
+                    lambda node: self._begin(node, nodes[node].view, template),
+                    [node for node, sight in nodes.items() if sight.view != LIGHT],
+                )
+                stack.callback(ahead.abandon)
                 for node, sight in nodes.items():
-                    make = partial(self._furnished if sight.view == LIGHT else self._viewed, node, sight, template)
-                    self._create_pinned(node, make, sorted(allowed))
+                    light = partial(self._furnished, node, sight, template)
+                    viewed = partial(self._viewed, node, sight, ahead)
+                    self._create_pinned(node, light if sight.view == LIGHT else viewed, sorted(allowed))
         finally:
             if os.sched_getaffinity(0) != allowed:
                 os.sched_setaffinity(0, allowed)
@@ -139,9 +145,6 @@ class Mounts:
         for cpu in (None, *cpus):
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
-            # What a run left that was killed, or the last attempt, would be taken for this namespace's own.
-            beneath.clear(f"{self._lab.overlays}/{node}")
-            views.forget(self._lab, node)
             fd = make()
             try:
                 return self._namespaces.pin(fd, node, "mnt")
@@ -154,6 +157,7 @@ class Mounts:
 
     def _furnished(self, node: str, sight: Sight, template: int) -> int:
         """Make a mount namespace from the template and give a descriptor of it."""
+        self._clear(node)
         with contextlib.ExitStack() as stack:
             overlays = _overlays(self._lab, node, [target for target in sight.binds if not os.path.exists(target)], stack)
             trees = _trees(self._lab, sight.binds, stack)
@@ -170,13 +174,28 @@ class Mounts:
             _attach(overlays, trees)
             return os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
-    def _viewed(self, node: str, sight: Sight, template: int) -> int:
+    def _clear(self, node: str) -> None:
+        """Drop what a killed run left, or the last attempt: it would be taken for the next namespace's own."""
+        beneath.clear(f"{self._lab.overlays}/{node}")
+        views.forget(self._lab, node)
+
+    def _viewed(self, node: str, sight: Sight, ahead: views.Ahead) -> int:
         """Make a mount namespace with a view of its own, bind the node's files in it, and give a descriptor of it.
 
         The files are bound from outside afterwards: what is mounted when the node's user namespace becomes the owner
         cannot be unmounted any more, by us neither, and another file is to be bound there one day.
         """
-        view = sight.view
+        made = ahead.take(node).made()
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, made.fd)
+            kept = self._exchange(node, made.fd, {}, sight.binds, made.kept)
+            views.remember(self._lab, node, made.fd, kept)
+            stack.pop_all()
+        return made.fd
+
+    def _begin(self, node: str, view: View, template: int) -> views.Making:
+        """Begin to make a mount namespace with a view of its own."""
+        self._clear(node)
         for _, target, _ in view.mounts:
             beneath.names(node, target)
         with contextlib.ExitStack() as stack:
@@ -185,13 +204,7 @@ class Mounts:
             overlays = _overlays(self._lab, node, targets, stack)
             whole = "cgroup" not in view.spaces and libc.is_mount(CGROUPS)
             groups = _tree(CGROUPS, stack, recursive=True) if whole else None
-            made = views.made(view, Parts(node, template, spaces, overlays, groups, _unified()))
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, made.fd)
-            kept = self._exchange(node, made.fd, {}, sight.binds, made.kept)
-            views.remember(self._lab, node, made.fd, kept)
-            stack.pop_all()
-        return made.fd
+            return views.Making(view, Parts(node, template, spaces, overlays, groups, _unified()))
 
     def _must_open(self, node: str, kind: str, stack: contextlib.ExitStack) -> int:
         fd = self._namespaces.open(node, kind)
@@ -200,25 +213,6 @@ class Mounts:
         stack.callback(os.close, fd)
         return fd
 
-    @contextlib.contextmanager
-    def _template(self) -> Iterator[int]:
-        """Make a mount namespace without pins and without /sys, from which the nodes' are cloned."""
-        with self._namespaces.inside("mnt"):
-            libc.unshare(libc.CLONE_NEWNS)
-            # Slave: what the host unmounts later must not be held by nodes; what nodes mount stays theirs.
-            libc.mount(None, "/", None, libc.MS_SLAVE | libc.MS_REC)
-            for path in (NETNS, RUN, "/sys"):
-                while libc.is_mount(path):
-                    libc.umount(path)
-            # Where / is shared, each pin is there twice: below the shared /run/netns, and hidden in what that was bound from.
-            for path in _mounted_below(NETNS):
-                with contextlib.suppress(OSError):  # somebody else's name, with a character that the list escapes
-                    libc.umount(path)
-            fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
 
 
 def _trees(lab: Lab, binds: Mapping[str, str], stack: contextlib.ExitStack) -> dict[str, tuple[int, bool]]:
@@ -333,3 +327,24 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return about.st_dev, about.st_ino
+
+
+@contextlib.contextmanager
+def _template(namespaces: Namespaces) -> Iterator[int]:
+    """Make a mount namespace without pins and without /sys, from which the nodes' are cloned."""
+    with namespaces.inside("mnt"):
+        libc.unshare(libc.CLONE_NEWNS)
+        # Slave: what the host unmounts later must not be held by nodes; what nodes mount stays theirs.
+        libc.mount(None, "/", None, libc.MS_SLAVE | libc.MS_REC)
+        for path in (NETNS, RUN, "/sys"):
+            while libc.is_mount(path):
+                libc.umount(path)
+        # Where / is shared, each pin is there twice: below the shared /run/netns, and hidden in what that was bound from.
+        for path in _mounted_below(NETNS):
+            with contextlib.suppress(OSError):  # somebody else's name, with a character that the list escapes
+                libc.umount(path)
+        fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from nsprov.kernel import libc
@@ -57,7 +58,10 @@ class Namespaces:
             return os.dup(self._home[kind])
         if kind == "net" and node not in self.names:
             return None
-        fd = open_pin(self.path(node, kind), kind)
+        path = self.path(node, kind)
+        if kind != "net" and os.path.islink(path):
+            return None  # a pin of ours is a mount: where a link leads is somebody else's, the host's perhaps
+        fd = open_pin(path, kind)
         return os.dup(self.lent[node]) if fd is None and kind == "net" and node in self.lent else fd
 
     @contextlib.contextmanager
@@ -168,11 +172,16 @@ def unpin(path: str) -> None:
 
 def stale(path: str) -> bool:
     """Tell whether a net pin is only an empty file: a reboot leaves it where /run is on a disk, a killed run anywhere."""
-    fd = open_pin(path, "net")
-    if fd is None:
-        return os.path.isfile(path) and os.path.getsize(path) == 0
-    os.close(fd)
-    return False
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        about = os.fstat(fd)
+        # A namespace of another type, which somebody has pinned there, is an empty file too.
+        return stat.S_ISREG(about.st_mode) and about.st_size == 0 and not libc.namespace_type(fd)
+    finally:
+        os.close(fd)
 
 
 def unpin_stale(name: str) -> None:

@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import socket
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,12 +23,13 @@ from nsprov.kernel import assembly, children, devices, libc
 from nsprov.kernel.namespaces import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from nsprov.kernel.assembly import Parts
     from nsprov.kernel.lab import Lab
 
 _WORDS = 1 << 16
+_AT_ONCE = 6  # children
 
 
 @dataclass(frozen=True)
@@ -108,27 +110,61 @@ class Made:
     kept: Kept = field(default_factory=Kept)
 
 
-def made(view: View, parts: Parts) -> Made:
-    """Make a mount namespace in a child; KernelError or OSError as the child met it."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        pid = os.fork()
-        if pid == 0:
+class Making:
+    """A mount namespace that a child is making."""
+
+    def __init__(self, view: View, parts: Parts) -> None:
+        """Start the child; what `parts` names may be closed then."""
+        self._view = view
+        self._node = parts.node
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
             _answer(view, parts, theirs)
         theirs.close()
+
+    def made(self) -> Made:
+        """Wait for it; KernelError or OSError as the child met it."""
         try:
-            words, descriptors, _, _ = socket.recv_fds(ours, _WORDS, 1)
+            words, descriptors, _, _ = socket.recv_fds(self._channel, _WORDS, 1)
         finally:
-            os.waitpid(pid, 0)
-    if not words:
-        raise OSError(0, "the helper process that makes its mount namespace was killed", parts.node)
-    answer = json.loads(words)
-    if descriptors:
-        uid, gid = answer["owner"]
-        return Made(descriptors[0], Kept(view, frozenset(answer["own"]), (uid, gid)))
-    if "diagnostic" in answer:
-        raise KernelError(Diagnostic.from_dict(answer["diagnostic"]), answer["errno"])
-    raise OSError(answer["errno"], answer["strerror"], answer["filename"])
+            self.abandon()
+        if not words:
+            raise OSError(0, "the helper process that makes its mount namespace was killed", self._node)
+        answer = json.loads(words)
+        if descriptors:
+            uid, gid = answer["owner"]
+            return Made(descriptors[0], Kept(self._view, frozenset(answer["own"]), (uid, gid)))
+        if "diagnostic" in answer:
+            raise KernelError(Diagnostic.from_dict(answer["diagnostic"]), answer["errno"])
+        raise OSError(answer["errno"], answer["strerror"], answer["filename"])
+
+    def abandon(self) -> None:
+        """Let the child go; a namespace that it made and nobody took goes with it."""
+        self._channel.close()
+        os.waitpid(self._pid, 0)
+
+
+class Ahead:
+    """Begins what will be asked for next: each child waits for grace periods of the kernel, and together they wait once."""
+
+    def __init__(self, begin: Callable[[str], Making], nodes: Iterable[str]) -> None:
+        """Store how to begin, and for which nodes, in the order in which they will be asked for."""
+        self._begin = begin
+        self._later = deque(nodes)
+        self._begun: dict[str, Making] = {}
+
+    def take(self, node: str) -> Making:
+        """Give what was begun for a node, or begin it now: again, if it was taken before."""
+        while self._later and len(self._begun) < _AT_ONCE:
+            name = self._later.popleft()
+            self._begun[name] = self._begin(name)
+        return self._begun.pop(node, None) or self._begin(node)
+
+    def abandon(self) -> None:
+        """Let go what nobody has taken."""
+        for making in self._begun.values():
+            making.abandon()
 
 
 def _answer(view: View, parts: Parts, channel: socket.socket) -> NoReturn:
@@ -180,14 +216,13 @@ def _become_owner(user: int) -> None:
     libc.unshare(libc.CLONE_NEWNS)
 
 
-def _descriptors(itself: int) -> list[int]:
-    """List the descriptors of this process, by its directory in the host's /proc."""
+def _last(itself: int) -> int:
+    """Give the highest descriptor of this process, by its directory in the host's /proc."""
     listing = os.open("fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=itself)
     try:
-        listed = [int(name) for name in os.listdir(listing)]
+        return max(map(int, os.listdir(listing)))
     finally:
         os.close(listing)
-    return [fd for fd in listed if _is_open(fd)]  # but for those that listing took itself
 
 
 def _is_open(fd: int) -> bool:
@@ -199,23 +234,21 @@ def _is_open(fd: int) -> bool:
 
 
 def _close_but(kept: set[int], itself: int) -> None:
-    """Close what the agent had open: its lock, its sockets, its way home."""
-    _close(fd for fd in _descriptors(itself) if fd > 2 and fd not in kept)  # noqa: PLR2004 (stdin, stdout, stderr)
-
-
-def _close(descriptors: Iterable[int]) -> None:
-    for fd in descriptors:
-        os.close(fd)
+    """Close what the agent had open: its lock, its sockets, its way home; by ranges, for they may be many thousands."""
+    edges = [2, *sorted(kept), _last(itself) + 1]
+    for before, after in zip(edges, edges[1:]):
+        os.closerange(before + 1, after)
 
 
 def _proc_inside(pid: int, itself: int, node: str) -> int:
     """Mount a /proc of the pid namespace behind `pid`: it shows that of the process that mounts it (pid_namespaces(7))."""
-    others = [fd for fd in _descriptors(itself) if fd != pid]
+    others = [fd for fd in range(_last(itself) + 1) if fd != pid and _is_open(fd)]
 
     def work() -> int:
         # Processes of the node can list the descriptors of the one that mounts, and its root and working directory:
         # it must have nothing of the host's.
-        _close(others)
+        for fd in others:
+            os.close(fd)
         empty = libc.detached_mount("tmpfs", "none", {"mode": "0555"}, libc.MOUNT_RDONLY)
         os.fchdir(empty)
         os.chroot(".")

@@ -86,7 +86,7 @@ def obstacles(kernel: Kernel, wants: Sequence[Cgroup]) -> Mapping[Ref, str]:
     for want in wants:
         why = limits.unsupported(kernel.cgroups, want.limits())
         flaws = [f'Limit "{name}" of node "{want.node}": {text}' for name, text in why.items()]
-        if not kernel.cgroups.supported():
+        if not kernel.cgroups.tree.writable():
             flaws = [f'Node "{want.node}" needs a control group: this host has no cgroup v2 hierarchy that we may write to.']
         elif reserved(want.node):
             flaws = [f'Node "{want.node}" cannot have a control group: the kernel has files of such names there.']

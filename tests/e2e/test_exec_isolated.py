@@ -335,6 +335,20 @@ def _comm(pid):
     return ""
 
 
+def test_nsprov_keeps_nothing_of_the_node(nsprov, node):
+    """While it attends a command it is in no namespace of the node, and has none open: else it would outlive the node."""
+    process = nsprov.start("exec", "n1", "--", "sleep", "65432")
+    until(lambda: [pid for pid in alive("65432") if _comm(pid) == "sleep"], "it runs")
+    ours = {os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")}
+    fds = {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")}
+    theirs = {os.readlink(f"/proc/{process.pid}/ns/{name}") for name in os.listdir(f"/proc/{process.pid}/ns")}
+    process.terminate()
+
+    assert finish(process).code == 143
+    assert theirs == ours
+    assert {fd for fd in fds if re.match(r"\w+:\[", fd) and not fd.startswith(("pipe", "anon", "socket"))} <= ours
+
+
 def test_its_init_has_died(nsprov, node):
     """The kernel's answer is "Cannot allocate memory"; ours is not."""
     node.end()

@@ -13,6 +13,7 @@ import pytest
 
 from nsprov.init import client, confine
 from nsprov.init.spawn import Birth, Zygote
+from nsprov.kernel import libc
 
 PATIENCE = 10.0
 USUAL = list(confine.USUAL)
@@ -21,16 +22,17 @@ USUAL = list(confine.USUAL)
 class Node:
     """An init that is asked as the agent asks it; `pid` is its own, from outside."""
 
-    def __init__(self, directory, *, pid1=True):
-        """Start it."""
+    def __init__(self, directory, *, pid1=True, spaces=(), owner=0):
+        """Start it in namespaces, {type: descriptor}; `owner` is the uid that their root has outside."""
         self.path = f"{directory}/node.sock"
         self.logs = f"{directory}/log"
         os.mkdir(self.logs)
+        os.chown(self.logs, owner, owner)
         with socket.socket(socket.AF_UNIX) as listener, Zygote() as zygote:
             listener.bind(self.path)
             listener.listen(64)
             logs = os.open(self.logs, os.O_RDONLY)
-            zygote.ask(Birth("node", listener.detach(), logs, [], {}, pid1))
+            zygote.ask(Birth("node", listener.detach(), logs, [], dict(spaces), pid1))
             _, self.pid, space = zygote.born()
             if space is not None:
                 os.close(space)
@@ -101,7 +103,7 @@ class Node:
 
     def faults(self):
         """Give what went wrong in the init itself."""
-        with open(f"{self.logs}/init.log", encoding="utf-8") as file:
+        with open(f"{self.logs}/@init.log", encoding="utf-8") as file:
             return file.read()
 
 
@@ -142,6 +144,30 @@ def _small(tmp_path, host):
     yield node
     node.end()
     subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+@pytest.fixture(name="mapped")
+def _mapped(tmp_path, host):
+    """Give a node whose root is uid 100000 outside."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            libc.unshare(libc.CLONE_NEWUSER)
+            theirs.send(b"1")
+            theirs.recv(1)
+            os._exit(0)
+        theirs.close()
+        ours.recv(1)
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
+                file.write("0 100000 65536")
+        node = Node(tmp_path, spaces={"user": os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)}, owner=100000)
+    os.waitpid(pid, 0)
+    yield node
+    node.end()
+    assert node.faults() == ""
 
 
 @pytest.fixture(name="memory")

@@ -26,10 +26,10 @@ def connect(node):
 
 
 def answer(connection):
-    """Read one line."""
+    """Read one line, and nothing of the next one."""
     data = b""
     while not data.endswith(b"\n"):
-        more = connection.recv(65536)
+        more = connection.recv(1)
         if not more:
             return None
         data += more

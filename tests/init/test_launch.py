@@ -61,7 +61,7 @@ def test_an_init_holds_what_it_needs(node):
     time.sleep(0.05)
     links = [os.readlink(f"/proc/{node.pid}/fd/{fd}") for fd in sorted(os.listdir(f"/proc/{node.pid}/fd"), key=int)]
 
-    assert links[:3] == ["/dev/null", "/dev/null", f"{node.logs}/init.log"]
+    assert links[:3] == ["/dev/null", "/dev/null", f"{node.logs}/@init.log"]
     assert sorted(link.partition(":")[0] for link in links[3:]) == sorted(["anon_inode", "socket", node.logs])
 
 

@@ -11,7 +11,8 @@ import pytest
 from nsprov.errors import KernelError
 
 pytestmark = pytest.mark.root
-STUBBORN = "trap '' TERM; while :; do sleep 0.05; done"
+STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+UP = {"ready": [["log", "up"]]}
 TWICE = {"restart": "on-failure", "restart_max": 2, "backoff": 20}
 QUICK = {"backoff": 20, "backoff_max": 80}
 
@@ -101,24 +102,23 @@ def test_stop_and_start(subreaper):
 
 def test_grace(node):
     """Who does not hear is killed when the time is up, and not before."""
-    node.set("w", STUBBORN, grace=300)
+    node.set("w", STUBBORN, grace=300, **UP)
     node.wait("w", "ready")
-    time.sleep(0.1)
     began = time.monotonic()
     status = node.ask("stop", "w")["status"]
 
     assert 0.3 <= time.monotonic() - began < 1.5
     assert (status["state"], status["signal"]) == ("stopped", signal.SIGKILL)
-    node.set("v", STUBBORN, grace=0)
+    node.set("v", STUBBORN, grace=0, **UP)
     node.wait("v", "ready")
     assert node.ask("stop", "v")["status"]["signal"] == signal.SIGKILL
 
 
 def test_the_stop_signal(node):
     """It is the workload's own, and goes to its first process; one that is stopped is woken for it."""
-    node.set("w", "trap 'echo bye; exit 0' USR1; kill -STOP $$; while :; do sleep 0.02; done", stop_signal="USR1")
+    script = "trap 'echo bye; exit 0' USR1; echo up; kill -STOP $$; while :; do sleep 0.02; done"
+    node.set("w", script, stop_signal="USR1", **UP)
     node.wait("w", "ready")
-    time.sleep(0.1)
     status = node.ask("stop", "w")["status"]
 
     assert (status["state"], status["exit"]) == ("stopped", 0)
@@ -127,13 +127,12 @@ def test_the_stop_signal(node):
 
 def test_kill(node, eventually):
     """A signal by name or number; the policy decides what comes of it."""
-    node.set("w", "trap 'echo got' HUP; while :; do sleep 0.02; done", restart="on-failure", **QUICK)
+    node.set("w", "trap 'echo got' HUP; echo up; while :; do sleep 0.02; done", restart="on-failure", **QUICK, **UP)
     first = node.wait("w", "ready")["pid"]
-    time.sleep(0.1)
     node.ask("kill", "w", signal="SIGHUP")
-    eventually(lambda: node.log("w"))
+    eventually(lambda: node.log("w")[1:])
     node.ask("kill", "w", signal=9)
-    second = node.until("w", lambda status: status["pid"] not in (None, first) and status["state"] == "running")
+    second = node.until("w", lambda status: status["pid"] not in (None, first) and status["state"] == "ready")
 
     assert second["restarts"] == 1
     for word in ("NONE", 0, 1000, None, [], "9x"):
@@ -267,7 +266,7 @@ def test_shutdown_in_order(node):
 
 def test_nothing_starts_while_it_shuts_down(node):
     """A start in between is refused, and one that hangs is killed in the end."""
-    node.set("w", STUBBORN, grace=500)
+    node.set("w", STUBBORN, grace=500, **UP)
     node.set("v", "sleep 1000")
     node.wait("w", "ready")
     os.kill(node.pid, signal.SIGTERM)
@@ -282,9 +281,8 @@ def test_nothing_starts_while_it_shuts_down(node):
 def test_sigterm_from_outside(request, fixture, eventually):
     """It is a request to shut down."""
     node = request.getfixturevalue(fixture)
-    node.set("w", "trap 'echo bye; exit 0' TERM; while :; do sleep 0.02; done")
+    node.set("w", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done", **UP)
     node.wait("w", "ready")
-    time.sleep(0.1)
     os.kill(node.pid, signal.SIGTERM)
     eventually(lambda: not os.path.exists(f"/proc/{node.pid}"))
 

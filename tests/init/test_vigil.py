@@ -198,8 +198,8 @@ def test_it_ends_before_it_is_ready(node):
     node.set("w", "exit 3 ", ready=[["file", "/nonexistent"], *QUICK])
 
     assert node.wait("w")["reason"] == "exited with code 3"
-    with pytest.raises(AssertionError, match="failed"):
-        node.wait("w", "ready")
+    reply = node.ask("wait", "w", **{"for": "ready", "timeout": 10})
+    assert (reply["reached"], reply["status"]["state"]) == (False, "failed")
 
 
 def health(kind, value, **settings):

@@ -23,6 +23,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.vm)
+            item.add_marker(pytest.mark.timeout(900))  # it may have to boot, on a machine that has other things to do
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +41,13 @@ def vm(tmp_path_factory):
         machine.stop()
 
 
-@pytest.fixture(name="nsprov")
-def _nsprov(vm, tmp_path):
-    """Run commands on the host `vm`; the lab goes down in the end, and the machine must be as it was."""
-    found = CommandLine(tmp_path, "-i", "inventory.yml", "-F", str(vm.ssh_config))
+@pytest.fixture(name="nsprov", scope="module")
+def _nsprov(vm, tmp_path_factory):
+    """Run commands on the host `vm`; each test begins with its own `up`, whatever there is.
+
+    In the end the lab goes down, and the machine must be as it was.
+    """
+    found = CommandLine(tmp_path_factory.mktemp("controller"), "-i", "inventory.yml", "-F", str(vm.ssh_config))
     found.write("inventory.yml", INVENTORY)
     before = look(vm)
     yield found
@@ -53,6 +57,6 @@ def _nsprov(vm, tmp_path):
 
 
 def look(vm):
-    """Give what a lab could leave."""
-    command = "find /sys/fs/cgroup -name 'nsprov*'; find /run/netns /run/nsprov /etc/netns; ip -o link | cut -d: -f1-2"
-    return vm.run(f"{command}; pgrep -x stray || true", code=None).out
+    """Give what a lab could leave; not /etc/netns itself, of which nobody knows after a reboot that it was made by us."""
+    paths = "/run/netns /run/nsprov $(find /etc/netns -mindepth 1) $(find /sys/fs/cgroup -name 'nsprov*')"
+    return vm.run(f"ls -d {paths}; ip -o link | cut -d: -f1-2; pgrep -x stray || true", code=None).out

@@ -40,7 +40,7 @@ class Machine:
         self.key = image / "id"
         self.known_hosts, self.ssh_config = folder / "known_hosts", folder / "ssh_config"
         self._image = image
-        self._process = None
+        self._process = self._master = None
         subprocess.run(["cp", "--sparse=always", image / "root.img", folder / "disk"], check=True)
         host_key = (image / "host_key.pub").read_text().rsplit(maxsplit=1)[0]
         self.known_hosts.write_text(f"[{ADDRESS}]:{self.port} {host_key}\n")
@@ -57,6 +57,7 @@ class Machine:
                 argv = _qemu(self._image, self.folder, self.port)
                 self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             if self._wait():
+                self._connect()
                 self.run("systemctl is-system-running --wait")
                 return
             self.stop()
@@ -72,9 +73,18 @@ class Machine:
             time.sleep(0.25)
         return False
 
+    def _connect(self):
+        """Log in once for all that `run` runs: the key exchange takes the machine a second."""
+        quiet = subprocess.DEVNULL
+        argv = [*self._ssh(), "-M", "-N", "vm"]
+        self._master = subprocess.Popen(argv, stdin=quiet, stdout=quiet, stderr=quiet)
+
+    def _ssh(self):
+        return ["ssh", "-F", str(self.ssh_config), "-S", str(self.folder / "master")]
+
     def run(self, command, code=0, stdin=""):
         """Run a shell command as root, which must exit with `code`, and give what it said."""
-        argv = ["ssh", "-F", str(self.ssh_config), "vm", command]
+        argv = [*self._ssh(), "vm", command]
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert code is None or done.returncode == code, f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         return Ran(done.returncode, done.stdout, done.stderr)
@@ -89,9 +99,11 @@ class Machine:
 
     def stop(self):
         """Pull the plug."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        for process in filter(None, (self._master, self._process)):
+            process.kill()
+            process.wait()
+        self._master = None
+        (self.folder / "master").unlink(missing_ok=True)
 
     def _last_words(self):
         logs = (self.folder / name for name in ("qemu.log", "console.log"))
