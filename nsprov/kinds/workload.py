@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nsprov.errors import Diagnostic, InputError, KernelError
 from nsprov.init import client, contact
-from nsprov.kernel import logbook
+from nsprov.kernel import cgroups, logbook
 from nsprov.plan.resource import IDENTITY, SECRET, Ref, Resource, decode, encode
 
 if TYPE_CHECKING:
@@ -125,15 +125,22 @@ def create(kernel: Kernel, wants: Sequence[Workload]) -> None:
     """
     kernel.netlink.settle()  # the network is what they may talk over at once, bridges included
     for want in wants:
-        groups = kernel.cgroups.descriptors(want.node, f"w-{want.name}")
-        try:
-            request = {"verb": "set", "name": want.name, "spec": encode(want)}
-            client.ask(kernel.lab.control(want.node), request, groups)
-        finally:
-            for fd in groups:
-                os.close(fd)
+        _set(kernel, want)
     for want in wants:
         _await(kernel, want)
+
+
+def _set(kernel: Kernel, want: Workload) -> None:
+    """Hand a workload to its init, with what it takes to join its control groups and to kill all that is in them."""
+    group = f"w-{want.name}"
+    fds = kernel.cgroups.descriptors(want.node, group)
+    killer = cgroups.open_killer(kernel.cgroups, want.node, group)
+    try:
+        request = {"verb": "set", "name": want.name, "spec": encode(want), "kill": bool(killer)}
+        client.ask(kernel.lab.control(want.node), request, [*fds, *killer])
+    finally:
+        for fd in [*fds, *killer]:
+            os.close(fd)
 
 
 def _await(kernel: Kernel, want: Workload) -> None:

@@ -29,6 +29,7 @@ def full(node, pids, command, *, user):
     owner = {"uid": FIRST, "gid": FIRST} if user else {}
     kinds = ["cgroup", "ipc", "net", "time", "uts", *(["user"] if user else [])]
     spaces = ["cgroup", "ipc", "pid", *(["user"] if user else [])]
+    after = [[f"{node}/job", "completed"]]
     rows = [
         ["cgroup", {"node": node, "pids": pids}],
         ["netns", {"node": node, "name": f"t-{node}", "etc": [["motd", f"{node}/etc/motd"]], **owned}],
@@ -40,7 +41,7 @@ def full(node, pids, command, *, user):
         ["file", {"owner": node, "path": "/etc/motd", "content": command, **owner}],
         ["mntns", {"node": node, "rootfs": "host", "spaces": spaces, "binds": [["/etc/motd", f"{node}/etc/motd"]]}],
         ["workload", {"node": node, "name": "job", "command": ["true"], "type": "oneshot"}],
-        ["workload", {"node": node, "name": "w", "command": ["sleep", command], "grace": 0, "after": [[f"{node}/job", "completed"]]}],
+        ["workload", {"node": node, "name": "w", "command": ["sleep", command], "grace": 0, "after": after}],
     ]
     return [["userns", {"node": node, "uids": MAP, "gids": MAP}], *rows] if user else rows
 
@@ -113,8 +114,13 @@ def test_new_then_down(labs, host):
 
 def test_edit(labs, host):
     """Killed while it replaced nearly everything, wherever: `up` gets there, and `down` leaves nothing of old and new."""
-    ways = itertools.cycle([lambda: converged(labs, AFTER), lambda: (labs.down(LAB), host.check())])
-    steps = kill_everywhere(labs, lambda: labs.up(LAB, *state(BEFORE)), AFTER, lambda: next(ways)())
+
+    def down():
+        labs.down(LAB)
+        host.check()
+
+    ways = itertools.cycle([lambda: converged(labs, AFTER), down])
+    steps = kill_everywhere(labs, lambda: labs.up(LAB, *state(BEFORE)), AFTER, lambda: next(ways)())  # noqa: PLW0108 - another one each time
     labs.down(LAB)
 
     assert steps > 20

@@ -21,6 +21,11 @@ OWN = {"namespaces": ["net", "mnt", "uts", "ipc", "pid", "cgroup"], "rootfs": "h
 SLEEP = {"command": ["sleep", "1d"], "grace": "0s"}
 
 
+def both(**workloads):
+    """Give a node of each sort with these workloads."""
+    return {"full": {**FULL, "workloads": workloads}, "own": {**OWN, "workloads": workloads}}
+
+
 class Lab:
     """A lab that is written as a mapping of nodes, seen from the host."""
 

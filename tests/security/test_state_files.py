@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import stat
 import subprocess
 
 import pytest
-from attacked import FULL, LAB, OWN, SLEEP, Lab, resources
+from attacked import FULL, LAB, OWN, SLEEP, Lab, both, resources
 from commandline import until
 
 from nsprov.errors import NsprovError
@@ -94,7 +95,7 @@ def test_who_is_in_a_node_finds_no_pins(lab):
     """Root of the node, with all capabilities that it has, sees no name of a namespace and removes none."""
     tamper = {"type": "oneshot", "capabilities": "all", "seccomp": "none", "restart": "no"}
     tamper["command"] = ["sh", "-c", f"{TAMPER} true"]
-    lab.up({"full": {**FULL, "workloads": {"w": SLEEP, "try": tamper}}, "own": {**OWN, "workloads": {"w": SLEEP, "try": tamper}}})
+    lab.up(both(**{"w": SLEEP, "try": tamper}))
 
     assert [lab.log(f"{node}/try") for node in ("full", "own")] == ["0\n", "0\n"]
     assert lab.nsprov("plan", "--detailed-exitcode").code == 0
@@ -238,11 +239,7 @@ def _holders(path):
     about = os.stat(path)
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for number in os.listdir(f"/proc/{pid}/fd"):
-                other = os.stat(f"/proc/{pid}/fd/{number}")
-                if (other.st_dev, other.st_ino) == (about.st_dev, about.st_ino):
-                    found.append(int(pid))
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):  # it has ended
+            fds = [os.stat(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+            found += [int(pid)] if any(os.path.samestat(about, other) for other in fds) else []
     return found
