@@ -46,6 +46,8 @@ enter_cgroups() {
   [ "${#groups[@]}" != 0 ] || return 0
   setsid "$0" --sweep $$ "${groups[@]}" </dev/null >/dev/null 2>&1 &
   for group in "${groups[@]}"; do
+    # In version 2 what stays outside must not be in the group itself: it would have no controllers for its children.
+    [ ! -e "${group%/*}/cgroup.controllers" ] || group=$group/outside
     mkdir -p "$group"
     if [ -e "$group/cpuset.mems" ] && [ ! -e "$group/cgroup.type" ]; then # version 1: empty until written (cpuset(7))
       for which in cpus mems; do cat "${group%/*}/cpuset.$which" >"$group/cpuset.$which"; done
@@ -67,6 +69,14 @@ sweep() {
   done
 }
 
+# Be in the groups themselves, for a cgroup namespace has for roots what its maker is in (cgroup_namespaces(7)).
+enter_roots() {
+  local kind top
+  while read -r kind _ _ top; do
+    [ "$kind" != cgroup2 ] || [ ! -d "$top/$1" ] || echo 0 >"$top/$1/cgroup.procs"
+  done < <(cgroups)
+}
+
 # Show the groups made above as the roots of their hierarchies.
 mount_cgroups() {
   local kind which path mounts
@@ -75,7 +85,6 @@ mount_cgroups() {
     [ -n "$kind" ] || continue
     umount -l "$path"
     mount -t "$kind" -o "$which" "$kind" "$path"
-    # What runs here leaves the root to itself: it is no real root, and shall hand out controllers all the same.
     [ "$kind" = cgroup ] || { mkdir "$path/sandbox" && echo 0 >"$path/sandbox/cgroup.procs"; }
   done <<<"$mounts"
 }
@@ -86,12 +95,17 @@ case "${1:-}" in
     sweep "$@"
     exit
     ;;
-  --inside) shift ;;
+  --inside)
+    enter_roots "$2"
+    shift 2
+    exec unshare --cgroup "$0" --mount "$@"
+    ;;
+  --mount) shift ;;
   *)
     [ "$(id -u)" = 0 ] || exec "$@" # tests that need root skip themselves
     enter_cgroups
-    exec unshare --net --mount --pid --uts --ipc --cgroup --fork --kill-child --mount-proc --propagation private \
-      "$0" --inside "$@"
+    exec unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc --propagation private \
+      "$0" --inside "nsprov-sandbox-$$" "$@"
     ;;
 esac
 
@@ -106,5 +120,5 @@ mkdir -m 1777 /run/lock
 mkdir /run/mount # umount(8)'s own
 mount_cgroups
 ip link set lo up
-# Not exec: PID 1 must be something that reaps orphans, and bash does.
-NSPROV_SANDBOX=$(readlink /proc/self/ns/net) "$@"
+# Not exec: PID 1 must be something that reaps orphans, and bash does. The exit is for who edits this file meanwhile.
+NSPROV_SANDBOX=$(readlink /proc/self/ns/net) "$@"; exit

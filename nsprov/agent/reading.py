@@ -39,8 +39,8 @@ _SEARCH = 0.25
 
 _AT_ONCE = 1 << 16
 _SUFFIX = ".log"
-_OWN = f"init{_SUFFIX}"
-"""What the init itself complains of, which is no workload's."""
+_OWN = "@"
+"""What the name of the file begins with that the init itself complains in: no workload's does."""
 
 
 def logs(kernel: Kernel, channel: LineChannel, request: Request) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Shelf:
         for node in self._nodes:
             with contextlib.suppress(FileNotFoundError):
                 for file in os.listdir(f"{self._top}/{node}"):
-                    if file.endswith(_SUFFIX) and file != _OWN:
+                    if file.endswith(_SUFFIX) and not file.startswith(_OWN):
                         yield node, file[: -len(_SUFFIX)]
 
     def _path(self, node: str, name: str) -> str:

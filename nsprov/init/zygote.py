@@ -45,6 +45,7 @@ def _be_born(init: Init, agent: socket.socket, request: Mapping[str, Any], fds: 
         groups, spaces = rest[: request["groups"]], zip(request["spaces"], rest[request["groups"] :])
         try:
             _enter(groups, spaces)
+            _speak(logs)
             if request["pid"]:
                 _become_first(agent, request["node"])
             else:
@@ -55,10 +56,6 @@ def _be_born(init: Init, agent: socket.socket, request: Mapping[str, Any], fds: 
         agent.close()
         for fd in rest:
             os.close(fd)
-        # What goes wrong beyond all that is foreseen can be read there.
-        words = os.open(WORDS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640, dir_fd=logs)
-        os.dup2(words, 2)
-        os.close(words)
         init.serve(socket.socket(fileno=listener), logs, pid1=bool(request["pid"]))
     finally:
         os._exit(1)
@@ -76,6 +73,13 @@ def _enter(groups: Sequence[int], spaces: Iterable[tuple[int, int]]) -> None:
         else:
             libc.setns(fd, flag)
     os.chdir("/")
+
+
+def _speak(logs: int) -> None:
+    """Say what goes wrong beyond all that is foreseen where it can be read; it belongs to the node's root, as we do now."""
+    words = os.open(WORDS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640, dir_fd=logs)
+    os.dup2(words, 2)
+    os.close(words)
 
 
 def _become_first(agent: socket.socket, node: str) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 INIT = "init"
 """The child group that is never frozen: who is in it answers."""
 
+
 class Cgroups:
     """The groups of one lab on this host."""
 

@@ -23,12 +23,12 @@ pytestmark = pytest.mark.root
 
 PAUSED = """
 import os, signal
-os.execve = lambda *_: signal.pause()
+os.setsid = os.execve = lambda *_: signal.pause()
 from nsprov.agent import enter
 from nsprov.transport.terminal import Screen
 enter.run("t", {"node": "n1", "argv": ["paused"]}, Screen(), terminal=False)
 """
-"""A command that is about to be, and stays so."""
+"""A command that is about to be, and stays so, at the first thing that it does in the node."""
 
 
 @pytest.fixture(name="nsprov")

@@ -20,4 +20,5 @@ def test_controllers_are_to_be_had_in_it(vm):
     said = vm.run(f"/run/sandbox.sh sh -c '{INSIDE}'", code=7)
 
     assert (said.out, said.err) == ("0::/sandbox\n", "")
-    vm.run("n=0; while ls -d /sys/fs/cgroup/nsprov-*; do n=$((n + 1)); [ $n -lt 99 ] || exit 1; sleep 0.2; done; rm /run/sandbox.sh")
+    left = "ls -d /sys/fs/cgroup/nsprov-*"
+    vm.run(f"n=0; while {left}; do n=$((n + 1)); [ $n -lt 99 ] || exit 1; sleep 0.2; done; rm /run/sandbox.sh")
