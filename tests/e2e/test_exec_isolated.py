@@ -331,6 +331,17 @@ def test_it_does_not_outlive_us(nsprov, node):
         assert gone("98765", 1)
 
 
+def test_it_does_not_outlive_us_before_it_begins(nsprov, node):
+    """Nor if we are killed when the command is there and the kernel has not been told yet that it dies with us."""
+    slow = PAUSED.replace("os.execve = lambda *_: signal.pause()", 'lambda: __import__("time").sleep(1)')
+    process = subprocess.Popen([sys.executable, "-c", slow], env=nsprov.environment, stdin=subprocess.DEVNULL)
+    until(lambda: len(alive("enter.run")) == 3, "there are we, who leads, and the command")
+    process.kill()
+    process.wait()
+
+    assert gone("enter.run", 3)
+
+
 def _comm(pid):
     with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8") as file:
         return file.read().strip()
