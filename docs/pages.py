@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 FOLDER = Path(__file__).resolve().parent / "kinds"
-ROLES = {"identity": "part of the name", "replace": "replaces the resource", "secret": "in place; never shown", None: "in place"}
+ROLES = {"identity": "part of the name", "replace": "replaces it", "secret": "in place; never shown", None: "in place"}
 HEAD = "<!-- Made by scripts/docs from {source}. Edit that file. -->\n\n"
 
 
