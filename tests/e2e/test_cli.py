@@ -90,7 +90,7 @@ def test_exit_1_when_something_is_in_the_way(pair, run_command):
 
     assert "theirs" in run_command("ip", "-n", "pair-n2", "-o", "link", "show", "theirs")
     assert "--> localhost/netns:n2" in said.err
-    assert "help: remove it" in said.err
+    assert "help: change that on the host" in said.err
 
 
 @pytest.mark.parametrize("line", ["up --nope", "nope", "exec", "up a b", "plan -o xml", "up -f 0"])
