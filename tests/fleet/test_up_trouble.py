@@ -51,7 +51,7 @@ def test_a_foreign_namespace_is_never_touched(fleet):
     assert '"netns:c1" cannot be made on this host' in said.err
     assert "created" not in said.out
     assert "--> lab3/netns:c1" in said.err
-    assert "help: remove it, or use another name" in said.err
+    assert "help: change that on the host" in said.err
 
 
 @pytest.mark.parametrize("command", ["up", "plan", "down"])
