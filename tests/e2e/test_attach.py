@@ -104,6 +104,7 @@ ip -6 address add 2001:db8::2/64 dev eth0 nodad
 ip route add 10.8.0.0/16 via 10.7.0.1
 ip rule add priority 100 table 50
 ip neigh add 10.7.0.9 lladdr 02:00:00:00:00:09 dev eth0 nud permanent
+until [ "$(ip -o link show | grep -c 'state UP')" = 2 ]; do sleep 0.01; done  # linkwatch is in no hurry
 """
 
 
