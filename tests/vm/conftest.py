@@ -38,6 +38,7 @@ def vm(tmp_path_factory):
         yield machine
     finally:
         machine.stop()
+        (machine.folder / "disk").unlink()  # pytest would keep it, three times
 
 
 @pytest.fixture(name="nsprov", scope="module")

@@ -25,16 +25,6 @@ PACKAGES = (
 )
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng")
 
-_NETWORK = """\
-[Match]
-Name=e*
-[Network]
-Address=10.0.2.15/24
-Gateway=10.0.2.2
-LinkLocalAddressing=no
-IPv6AcceptRA=no
-"""
-
 _SSHD = """\
 HostKey /etc/ssh/ssh_host_ed25519_key
 UseDNS no
@@ -43,11 +33,12 @@ MaxSessions 100
 """
 
 _MASKED = (
-    *("systemd-networkd-wait-online.service", "systemd-timesyncd.service", "getty@tty1.service", "e2scrub_reap.service"),
+    *("systemd-udev-trigger.service", "systemd-timesyncd.service", "systemd-networkd.service", "e2scrub_reap.service"),
+    *("getty@tty1.service", "serial-getty@ttyS0.service"),
     *("apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "fstrim.timer", "dpkg-db-backup.timer"),
 )
 
-# Enough to find the disk: Debian's own takes four seconds more to boot, and its making ten.
+# The disk and the network are there when systemd starts, which then waits for no device: this halves the time to boot.
 _INIT = """\
 #!/bin/sh
 mount -t devtmpfs dev /dev
@@ -57,6 +48,9 @@ n=0
 while [ ! -b /dev/vda ] && [ $n -lt 1000 ]; do sleep 0.01; n=$((n + 1)); done
 mount -t ext4 -o noatime /dev/vda /new
 mount --move /dev /new/dev
+ip addr add 10.0.2.15/24 dev eth0
+ip link set eth0 up
+ip route add default via 10.0.2.2
 umount /proc
 exec switch_root /new /lib/systemd/systemd
 """
@@ -67,7 +61,7 @@ cd "$1"
 shift
 mkdir bin dev proc new modules
 cp /bin/busybox bin/
-for name in sh mount umount insmod sleep switch_root [; do ln -s busybox bin/$name; done
+for name in sh ip mount umount insmod sleep switch_root [; do ln -s busybox bin/$name; done
 version=$(ls /lib/modules)
 for module; do modprobe -S "$version" -D "$module"; done | while read -r verb path _; do
   [ "$verb" = insmod ] && [ ! -e modules/"${path##*/}" ] || continue
@@ -133,8 +127,7 @@ def _configure(root, made):
     files = {
         "etc/hostname": "vm\n",
         "etc/hosts": "127.0.0.1 localhost\n127.0.1.1 vm\n",
-        "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 1\n",
-        "etc/systemd/network/10-all.network": _NETWORK,
+        "etc/fstab": "",
         "etc/ssh/sshd_config.d/tests.conf": _SSHD,
         "root/.ssh/authorized_keys": (made / "id.pub").read_text(),
     }
@@ -145,7 +138,8 @@ def _configure(root, made):
     for key in root.glob("etc/ssh/ssh_host_*"):
         key.unlink()
     shutil.move(made / "host_key", root / "etc/ssh/ssh_host_ed25519_key")
-    _run("chroot", root, "systemctl", "--quiet", "enable", "systemd-networkd", "ssh")
+    _run("chroot", root, "systemctl", "--quiet", "enable", "ssh")
+    _run("chroot", root, "systemctl", "--quiet", "set-default", "multi-user.target")
     _run("chroot", root, "systemctl", "--quiet", "mask", *_MASKED)
 
 
