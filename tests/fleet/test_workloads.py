@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 
 import pytest
@@ -144,6 +145,7 @@ def test_a_host_that_goes_away_while_it_is_followed(crew, fleet):
     while b"c1/once" not in process.stdout.readline():
         pass
     fleet.hosts[0].run("pkill -KILL -f '[n]sprov.agent.engine'")
+    assert select.select([process.stderr], [], [], PATIENCE)[0], "nobody is told that a host has gone"
     rest = [process.stdout.readline() for _ in range(60)]
     said = interrupt(process)
 
