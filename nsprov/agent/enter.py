@@ -17,7 +17,6 @@ from nsprov.kernel.entering import Errand
 from nsprov.kernel.environment import Account
 from nsprov.kernel.lab import labs
 from nsprov.kernel.machine import Kernel
-from nsprov.kernel.processes import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,10 +72,13 @@ def run_on(way: Way, wanted: Errand, screen: Screen, *, terminal: bool | None) -
     ours = {fd for fd in range(_STREAMS) if os.isatty(fd)}
     if terminal is None:
         terminal = {0, 1} <= ours
-    streams = Streams(screen.size(), apart=_STDERR not in ours) if terminal else Streams(piped=tuple(sorted(ours)))
-    if streams == Streams() and not way.to_processes and terminals.leave():
+    if not terminal and not ours and not way.to_processes and terminals.leave():
         _become(way, wanted)
-    running = processes.start(way, wanted, streams, _identified)
+    from nsprov.kernel import starting  # noqa: PLC0415 - for start-up: mostly it is not needed
+
+    size = screen.size() if terminal else None
+    streams = starting.Streams(size, apart=_STDERR not in ours, piped=() if terminal else tuple(sorted(ours)))
+    running = starting.start(way, wanted, streams, _identified)
     way.last()
 
     def take(data: bytes) -> None:
@@ -120,8 +122,10 @@ def serve_on(way: Way, request: Mapping[str, Any], reply: Callable[[], None]) ->
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the agent ignores it, a command must not inherit that
     if size is None and not way.to_processes:
         _become(way, wanted, reply)
-    streams = Streams() if size is None else Streams((int(size[0]), int(size[1])), apart=bool(request.get("apart")))
-    running = processes.start(way, wanted, streams, _identified)
+    from nsprov.kernel import starting  # noqa: PLC0415 - for start-up, as above
+
+    streams = starting.Streams(size and (int(size[0]), int(size[1])), apart=bool(request.get("apart")))
+    running = starting.start(way, wanted, streams, _identified)
     way.last()
     reply()
     os._exit(running.attend(None if size is None else 0, _framed(running)))

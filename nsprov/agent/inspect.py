@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -141,7 +141,6 @@ def serve(request: Request, reply: Callable[[], None]) -> NoReturn:
         enter.serve_on(way, request, reply)
 
 
-@dataclass(frozen=True)
 class _Way(Way):
     """The way into namespaces that need not be a node's."""
 

@@ -10,8 +10,7 @@ import contextlib
 import errno
 import os
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nsprov.errors import Conflict, Diagnostic, InputError, KernelError, NothingMatched
 from nsprov.kernel import environment, libc
@@ -27,32 +26,33 @@ if TYPE_CHECKING:
     Identify = Callable[[str], Account]
 
 GROUP = "exec"
+_FIRST = 3
+"""The first descriptor that is no standard stream."""
+
 _PLAIN = frozenset({"net", "mnt", "uts"})
 _RECORDED = {f"{kind}ns": kind for kind in TYPES}
 """The kinds of resources that are namespaces, and their types; that of processes is the init's."""
 
 
-@dataclass(frozen=True)
-class Errand:
+class Errand(NamedTuple):
     """What is to run in a node: no `argv` is a shell, no `user` is root, no `directory` is where we are or what is fit.
 
     `variables` are for the command alone; `caller` is the environment of who asks, as far as it holds in every node.
     """
 
-    argv: tuple[str, ...] = ()
-    user: str | None = None
-    directory: str | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
-    caller: Mapping[str, str] = field(default_factory=dict)
-    callers_shell: str = environment.SHELL
+    argv: tuple[str, ...]
+    user: str | None
+    directory: str | None
+    variables: Mapping[str, str]
+    caller: Mapping[str, str]
+    callers_shell: str
 
 
 def _nothing() -> None:
     """Have no control group to join, or nothing to close."""
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(NamedTuple):
     """The way into a node: `pins` of namespaces, open, in the order in which they are entered.
 
     `first` moves us into its control group. With `netns` but no mount namespace we get what that has below /etc/netns.
@@ -76,8 +76,7 @@ class Way:
         return KernelError(Diagnostic(f"{self.name} cannot be entered", "", f"{problem.strerror}.", hint), problem.errno or 0)
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What one has found inside: a root directory of the node's own, ids of its own, and where one came from."""
 
     way: Way
@@ -86,8 +85,7 @@ class Arrival:
     home: str
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """What a process in a node is to become."""
 
     argv: tuple[str, ...]
@@ -166,9 +164,10 @@ def _is_ours(fd: int) -> bool:
         os.close(owner)
 
 
-def enter(the_way: Way) -> Arrival:
+def enter(the_way: Way, keep: int = 2) -> Arrival:
     """Move this process into a node for good; only the account, the directory and the program are still our own.
 
+    Of what is open only stdin, stdout, stderr and `keep` stay: a link in the node may lead to any descriptor of ours.
     The user namespace comes last, for it takes the right to enter the others; in a namespace of processes only our
     next child will be (setns(2)).
 
@@ -190,9 +189,17 @@ def enter(the_way: Way) -> Arrival:
         own_root = not os.path.samestat(before, os.stat("/"))
         if "user" in pins:
             _become_root(pins["user"])
+        _close_others(keep)
     except OSError as problem:
         raise the_way.refused(problem) from problem
     return Arrival(the_way, own_root, "user" in pins, home)
+
+
+def _close_others(keep: int) -> None:
+    """Close what is not a standard stream and not `keep`."""
+    if keep > _FIRST:
+        libc.close_from(_FIRST, keep - 1)
+    libc.close_from(max(keep + 1, _FIRST))
 
 
 def _here() -> str:
@@ -254,8 +261,8 @@ def settle(arrival: Arrival, errand: Errand, who: Account | None) -> Program:
         raise arrival.way.refused(problem) from problem
     if errand.directory is not None:
         _go(errand.directory)
-    elif not _reached(_fit(arrival, errand, who)):
-        _reached("/")
+    else:
+        _go_if_fit(_fit(arrival, errand, who))
     if who is not None and (arrival.own_root or arrival.own_ids):
         variables = environment.clean(errand.caller, who)
     else:
@@ -284,13 +291,13 @@ def _take(who: Account) -> None:
         raise InputError(Diagnostic(f"uid {who.uid} and gid {who.gid} cannot be had in the node", "-u", detail)) from problem
 
 
-def _reached(directory: str) -> bool:
-    """Go to a directory that is fit if it is there; setns(2) has left us at the root."""
+def _go_if_fit(directory: str) -> None:
+    """Go to a directory if one can, else to the root; what a home is called is for the node to say, so it is asked no less."""
     try:
-        os.chdir(directory)
-    except OSError:
-        return False
-    return True
+        _go(directory)
+    except InputError:
+        with contextlib.suppress(OSError):  # not even the root may be entered: setns(2) has left us there
+            os.chdir("/")
 
 
 def _go(directory: str) -> None:

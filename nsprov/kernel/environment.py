@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +15,7 @@ _OWN = frozenset({"NSPROV_COLOR", "NSPROV_DEBUG"})
 """What nsprov sets for itself."""
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """Who runs a command, as the node knows him."""
 
     uid: int

@@ -311,12 +311,12 @@ PR_SET_PDEATHSIG, _CLONE_PARENT = 1, 0x8000
 _CLONE3, _CLOSE_RANGE = 435, 436
 
 
-def close_from(first: int) -> None:
-    """Close every descriptor from `first` on."""
+def close_from(first: int, last: int = (1 << 32) - 1) -> None:
+    """Close every descriptor from `first` on, or up to `last`."""
     try:
-        _syscall("close_range", _CLOSE_RANGE, first, (1 << 32) - 1, 0)
+        _syscall("close_range", _CLOSE_RANGE, first, last, 0)
     except OSError:
-        os.closerange(first, 1 << 20)
+        os.closerange(first, min(last, 1 << 20) + 1)
 
 
 def fork_beside() -> int:

@@ -196,6 +196,24 @@ def test_a_pin_that_the_record_has(nsprov, up, run_command):
     assert "its ipc namespace is gone" in nsprov("exec", "n1", "--", "id", code=5).err
 
 
+ROOTED = (*PLAIN[:2], ["mntns", {"node": "n1", "binds": [], "rootfs": "host"}])
+"""A node with files of its own that sees the host's processes: there /proc/self is whoever enters."""
+
+WAYS_OUT = [*(f"/proc/self/fd/{fd}" for fd in range(3, 20)), "/proc/self/cwd", "/proc/self/root", "/proc/1/root"]
+
+
+def test_directories_that_lead_out(nsprov, up):
+    """Nothing that we have open on the way is a way out (CVE-2024-21626), whether the caller names it or the node."""
+    up(*ROOTED)
+    lines = "".join(f"u{uid}:x:{uid}:{uid}::{home}:/bin/sh\n" for uid, home in enumerate(WAYS_OUT, 2000))
+    nsprov("exec", "n1", "--", "sh", "-c", 'printf %s "$0" >>/etc/passwd; echo the node >/whose', lines)
+    for uid, way in enumerate(WAYS_OUT, 2000):
+        said = nsprov("exec", "-w", way, "n1", "--", "pwd", code=3)
+
+        assert "is no directory to run a command in" in said.err
+        assert nsprov("exec", "-u", f"u{uid}", "n1", "--", "sh", "-c", "pwd; cat whose").out == "/\nthe node\n", way
+
+
 @pytest.fixture(name="group")
 def _group():
     """Give the lab's control groups."""
