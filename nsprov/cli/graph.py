@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nsprov.cli import options, views
+from nsprov.cli import options, targets, views
 from nsprov.cli.options import Given, Output
 from nsprov.errors import Diagnostic, InputError
 
@@ -39,7 +39,7 @@ def graph(
     """Draw a topology for graphviz, for Mermaid, or as SVG."""
     from nsprov import graph as drawings  # noqa: PLC0415 - for start-up: the other commands draw nothing
 
-    topology = options.load_topology(given)
+    topology = targets.load_topology(given)
     chosen = form or _BY_SUFFIX.get(os.path.splitext(out or "")[1].lower(), Format.DOT)
     draw = {Format.DOT: drawings.dot, Format.MERMAID: drawings.mermaid, Format.SVG: drawings.svg}[chosen]
     text = draw(topology)

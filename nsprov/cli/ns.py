@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nsprov import fleet, provision
-from nsprov.cli import ns_views, options
+from nsprov.cli import ns_views, options, targets
 from nsprov.cli.enter import Manner
 from nsprov.cli.options import Given
 from nsprov.errors import Diagnostic, Difference, InputError, NothingMatched
@@ -146,7 +146,7 @@ def _meant(subject: str) -> str:
 
 
 def _host(given: Given, name: str | None) -> Host:
-    return options.entered([options.load_inventory(given).host(name or "localhost")], given)[0]
+    return targets.entered([targets.load_inventory(given).host(name or "localhost")], given)[0]
 
 
 def _whereabouts(given: Given, host: str | None, *subjects: str) -> tuple[list[Host], dict[str, str]]:
@@ -155,11 +155,11 @@ def _whereabouts(given: Given, host: str | None, *subjects: str) -> tuple[list[H
     if host is not None:
         return [_host(given, host)], terms
     if given.lab:
-        return options.entered(options.load_inventory(given).select("all"), given), terms
+        return targets.entered(targets.load_inventory(given).select("all"), given), terms
     names = [name for name in subjects if not name.isdigit() and "/" not in name]
-    if not names or (given.topology is None and options.default_topology() is None):
+    if not names or (given.topology is None and targets.default_topology() is None):
         return [_host(given, None)], terms
-    loaded = options.load_topology(given)
+    loaded = targets.load_topology(given)
     homes = {loaded.nodes[name].host for name in names if name in loaded.nodes}
     if len(homes) > 1:
         hint = "compare nodes of the same host"

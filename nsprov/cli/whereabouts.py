@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nsprov import provision
-from nsprov.cli import options
+from nsprov.cli import targets
 from nsprov.errors import Diagnostic, InputError, NothingMatched
 
 if TYPE_CHECKING:
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 def find(given: Given, nodes: Sequence[str]) -> tuple[str, list[Host]]:
     """Find the lab and the hosts to look on for these nodes, or for all of a lab's nodes if none are named."""
-    inventory = options.load_inventory(given)
+    inventory = targets.load_inventory(given)
     if given.lab is not None:
-        return given.lab, options.entered(inventory.select("all"), given)
-    if given.topology is None and options.default_topology() is None:
-        here = options.entered([inventory.host("localhost")], given)
+        return given.lab, targets.entered(inventory.select("all"), given)
+    if given.topology is None and targets.default_topology() is None:
+        here = targets.entered([inventory.host("localhost")], given)
         return (_only_lab_with(nodes[0]) if nodes else _only_lab(here, given)), here
-    loaded = options.load_topology(given)
+    loaded = targets.load_topology(given)
     for node in nodes:
         if node not in loaded.nodes:
             hint = "use a name that the topology has"
             raise NothingMatched(Diagnostic(f'there is no node "{node}"', loaded.path, hint=hint))
     names = dict.fromkeys(loaded.nodes[node].host for node in nodes or loaded.nodes)
-    return loaded.name, options.entered([inventory.host(name) for name in names], given)
+    return loaded.name, targets.entered([inventory.host(name) for name in names], given)
 
 
 def _only_lab_with(node: str) -> str:
