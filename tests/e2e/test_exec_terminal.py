@@ -160,7 +160,7 @@ def test_a_shell(run):
     """It has job control: Ctrl-C is for what runs in it."""
     child = run("shell", "n1")
     child.expect("[#$] ")
-    child.sendline("echo st''arted; sleep 100")
+    child.sendline("sh -c 'echo st''arted; exec sleep 100'")
     child.expect("started\r\n")
     child.sendintr()
     child.expect("[#$] ")
