@@ -28,7 +28,8 @@ LAYERS = (
     ("kinds", "errors plan kernel init"),
     ("agent", "errors plan kernel init kinds"),
     ("transport", "errors agent"),
-    ("render", "errors"),
+    ("vault", "errors"),
+    ("render", "errors vault"),
     ("topology", "errors render"),
     ("graph", "topology"),
     ("inventory", "errors topology"),
@@ -44,7 +45,8 @@ LAYERS = (
 
 DOORS = {
     "yaml": r"topology\.source",
-    "jinja2": r"render",
+    "jinja2": r"render(\..*)?",
+    "cryptography": r"vault|transport\..*",
     "pyroute2": r"kernel\.rare",
     "ctypes": r"kernel\.libc",
     "fabric": r"transport\.ssh",

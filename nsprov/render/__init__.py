@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 MAX_OUTPUT = 1 << 20
 """How many characters one rendering may give."""
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _BUILTIN = (os.path.join(_PACKAGE, "data", "templates"), os.path.join(os.path.dirname(_PACKAGE), "templates"))
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
-_FAILURES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError, MemoryError)
+FAILURES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError, MemoryError)
 """What an expression may raise on values it was not made for."""
 
 _UNDEFINED = re.compile(r"'([^']+)' is undefined")
 
 
-class _Bounded(ImmutableSandboxedEnvironment):
+class Bounded(ImmutableSandboxedEnvironment):
     """The sandbox, with products bounded too: `"x" * 10**9` allocates before the output could be counted."""
 
     intercepted_binops = frozenset(["*", "**", "%"])
@@ -61,21 +61,26 @@ def one_line(value: object) -> str:
     return text
 
 
-def _environment(folders: Iterable[str]) -> _Bounded:
-    environment = _Bounded(
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # what is rendered is configuration text, never HTML
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FileSystemLoader(list(folders)),
-    )
+def terms(folders: Iterable[str]) -> dict[str, Any]:
+    """Give what every environment of ours is made with."""
+    return {
+        "undefined": StrictUndefined,
+        "keep_trailing_newline": True,
+        "autoescape": False,  # what is rendered is configuration text, never HTML
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "loader": FileSystemLoader(list(folders)),
+    }
+
+
+def _environment(folders: Iterable[str]) -> Bounded:
+    environment = Bounded(**terms(folders))
     environment.filters["one_line"] = one_line
     return environment
 
 
 @lru_cache(maxsize=1)
-def _scalars() -> _Bounded:
+def _scalars() -> Bounded:
     return _environment(())
 
 
@@ -95,7 +100,7 @@ def variables_of(text: str) -> frozenset[str]:
     try:
         return frozenset(meta.find_undeclared_variables(_scalars().parse(text)))
     except TemplateError as error:
-        raise InputError(_explain(error, {})) from error
+        raise InputError(explain(error, {})) from error
 
 
 def scalar_renderer(text: str) -> Callable[[Mapping[str, Any]], str]:
@@ -108,16 +113,16 @@ def scalar_renderer(text: str) -> Callable[[Mapping[str, Any]], str]:
     try:
         template = _compiled(text)
     except TemplateError as error:
-        raise InputError(_explain(error, {})) from error
+        raise InputError(explain(error, {})) from error
     environment, blocks, root, name = template.environment, template.blocks, template.root_render_func, template.name
     shared = environment.globals
 
     def render(variables: Mapping[str, Any]) -> str:
         try:
             # Template.render would also rewrite the traceback of an error, which says nothing for one line.
-            return _bounded(root(environment.context_class(environment, {**shared, **variables}, name, blocks)))
-        except _FAILURES as error:
-            raise InputError(_explain(error, variables)) from error
+            return bounded(root(environment.context_class(environment, {**shared, **variables}, name, blocks)))
+        except FAILURES as error:
+            raise InputError(explain(error, variables)) from error
 
     return render
 
@@ -158,13 +163,13 @@ def find_template(name: str, beside: str) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _builtins() -> _Bounded:
+def _builtins() -> Bounded:
     return _environment(_BUILTIN)
 
 
-def _render_named(environment: _Bounded, name: str, path: str, variables: Mapping[str, Any]) -> str:
+def _render_named(environment: Bounded, name: str, path: str, variables: Mapping[str, Any]) -> str:
     try:
-        return _bounded(environment.get_template(name).generate(variables))
+        return bounded(environment.get_template(name).generate(variables))
     except TemplateNotFound as error:
         missing = error.name or name
         raise InputError(
@@ -172,11 +177,17 @@ def _render_named(environment: _Bounded, name: str, path: str, variables: Mappin
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(Diagnostic("the template is not UTF-8", path, hint="save it as UTF-8")) from error
-    except _FAILURES as error:
-        raise InputError(_explain(error, variables, path)) from error
+    except FAILURES as error:
+        raise InputError(explain(error, variables, path)) from error
 
 
-def _bounded(chunks: Iterable[str]) -> str:
+def bounded(chunks: Iterable[str]) -> str:
+    """Join what a template gives.
+
+    Raises:
+        TemplateError: it is more than any file of a lab needs.
+
+    """
     parts: list[str] = []
     size = 0
     for chunk in chunks:
@@ -187,7 +198,8 @@ def _bounded(chunks: Iterable[str]) -> str:
     return parts[0] if len(parts) == 1 else "".join(parts)
 
 
-def _explain(error: Exception, variables: Mapping[str, Any], path: str = "") -> Diagnostic:
+def explain(error: Exception, variables: Mapping[str, Any], path: str = "") -> Diagnostic:
+    """Say in our words what Jinja, or an expression, has met."""
     message = str(error).strip().rstrip(".")
     where = f"{path}:{_line(error, path)}" if path else ""
     undefined = _UNDEFINED.search(message)
