@@ -1,0 +1,3 @@
+#!/bin/sh
+echo "no credentials: set CLOUD_TOKEN" >&2
+exit 3

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo '{"g": {"hosts": ["a"]}, "_meta": {"hostvars": []}}'
