@@ -6,12 +6,24 @@ What goes wrong before the first message is an `Unreachable` that says what to d
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nsprov.transport.session import Host, HostKeyChecking, Options, Password, Session
 
-__all__ = ["Host", "HostKeyChecking", "Options", "Password", "Session", "connect", "local_agent"]
+if TYPE_CHECKING:
+    from nsprov.transport.routes import Routes
+
+__all__ = ["Host", "HostKeyChecking", "Options", "Password", "Session", "connect", "local_agent", "share"]
 
 
-def connect(host: Host, options: Options) -> Session:
+def share(options: Options) -> Routes:
+    """Give what the connections of one run share: `prepare` it from the main thread, and `close` it at the end."""
+    from nsprov.transport.routes import Routes  # noqa: PLC0415 - for start-up time
+
+    return Routes(options)
+
+
+def connect(host: Host, options: Options, routes: Routes | None = None) -> Session:
     """Reach the host and start its agent.
 
     Raises:
@@ -24,7 +36,7 @@ def connect(host: Host, options: Options) -> Session:
         return local.connect(host)
     from nsprov.transport import ssh  # noqa: PLC0415 - for start-up time: paramiko takes 130 ms
 
-    return ssh.connect(host, options)
+    return ssh.connect(host, options, routes=routes)
 
 
 def local_agent() -> Session:

@@ -83,6 +83,11 @@ class ChannelWire:
             self._hang_up()
         return self._code
 
+    def drop(self) -> None:
+        """Close the connection below it, and wait for nothing."""
+        self._closed = True
+        self._hang_up()
+
     def _finish(self) -> None:
         self._channel.shutdown_write()
         deadline = time.monotonic() + _CLOSING

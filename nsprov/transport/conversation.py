@@ -10,10 +10,12 @@ import json
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nsprov.errors import Diagnostic, Unreachable
 from nsprov.transport import boot, failures
+from nsprov.transport.become import Become
 from nsprov.transport.relay import Relay
 
 if TYPE_CHECKING:
@@ -51,12 +53,13 @@ class WireSession:
         except BrokenPipeError as problem:
             raise self.lost("the agent has gone") from problem
 
-    def receive(self) -> dict[str, Any] | None:
-        """Wait for the next message; `None` when the agent has closed."""
+    def receive(self, patience: float | None = None) -> dict[str, Any] | None:
+        """Wait for the next message; `None` when the agent has closed, TimeoutError when nothing at all came so long."""
         while not self._lines:
             if self.wire.ended():
                 return None
-            self.take(None)
+            if not self.take(patience) and patience is not None and not self.wire.ended():
+                raise TimeoutError
         try:
             message = json.loads(self._lines.pop(0))
         except ValueError as problem:
@@ -73,9 +76,12 @@ class WireSession:
         """Say that nothing more will be asked."""
         self.wire.end_input()
 
-    def close(self) -> None:
-        """End the conversation; the agent puts back what was not committed, and exits."""
-        self.wire.close()
+    def close(self, *, wait: bool = True) -> None:
+        """End the conversation; the agent puts back what was not committed, and exits, for which we `wait` or not."""
+        if wait:
+            self.wire.close()
+        else:
+            self.wire.drop()
 
     def relay(self, source: int, out: int, err: int) -> int:
         """Join the command that the agent has become to three descriptors of ours; give its exit code, 255 if it has none."""
@@ -93,8 +99,8 @@ class WireSession:
         """Make the error that says why the conversation cannot go on."""
         return Unreachable(Diagnostic(summary=summary, where=self.host, detail=detail or self.last_words()))
 
-    def take(self, timeout: float | None) -> None:
-        """Take in what arrives next."""
+    def take(self, timeout: float | None) -> bool:
+        """Take in what arrives next; tell whether something did."""
         out, errors = self.wire.read(timeout)
         self._errors += errors
         head, *rest = out.split(b"\n")
@@ -104,6 +110,7 @@ class WireSession:
             self._chunks = [line]
         if not self._lines:  # behind the reply that starts a command, every byte is the command's own
             self._errors = self._errors[-_TAIL:]
+        return bool(out or errors)
 
     def line(self) -> bytes | None:
         """Give the next line, if there is one already."""
@@ -125,17 +132,30 @@ def open_session(host: Host, start: Callable[[str], Wire], archive: Archive) -> 
         Unreachable: no Python, no sudo, a wrong password, or whatever the host said instead.
 
     """
+    become = Become(host.become_method, host.become_password is not None) if host.become else None
+    try:
+        return _opened(host, start, archive, become)
+    except failures.NeedsTerminal as problem:
+        if become is None or become.on_terminal:
+            raise Unreachable(*problem.diagnostics) from problem
+    try:
+        return _opened(host, start, archive, replace(become, terminal=True))
+    except failures.NeedsTerminal as problem:
+        raise Unreachable(*problem.diagnostics) from problem
+
+
+def _opened(host: Host, start: Callable[[str], Wire], archive: Archive, become: Become | None) -> WireSession:
     began = time.monotonic()
     data, digest = archive()
     token = secrets.token_hex(16)
-    become = None if not host.become else "ask" if host.become_password else "never"
     session = WireSession(host.name, start(boot.command(digest, token, python=host.python, become=become)))
     try:
-        hello = _hello(session, host, token)
+        hello = _hello(session, host, token, become)
         if not hello["have"]:
             session.wire.write(b"%012d" % len(data) + data)
     except BrokenPipeError as problem:
-        raise failures.explain(host.name, session.wire.close(), session.errors().decode(errors="replace")) from problem
+        text = session.errors().decode(errors="replace")
+        raise failures.explain(host.name, session.wire.close(), text, become) from problem
     except BaseException:
         session.wire.close()
         raise
@@ -145,14 +165,14 @@ def open_session(host: Host, start: Callable[[str], Wire], archive: Archive) -> 
         "python": hello["python"],
         "executable": hello["executable"],
         "uid": hello["uid"],
+        "exec_channels": 2 if become and become.terminal else 1,
     }
     return session
 
 
-def _hello(session: WireSession, host: Host, token: str) -> dict[str, Any]:
-    """Wait for the boot's first word, answering sudo on the way."""
+def _hello(session: WireSession, host: Host, token: str, become: Become | None) -> dict[str, Any]:
+    """Wait for the boot's first word, answering the question for a password on the way."""
     deadline = time.monotonic() + BOOT_TIMEOUT
-    prompt = boot.prompt(token).encode()
     asked = 0
     noise: list[bytes] = []
     while True:
@@ -162,23 +182,25 @@ def _hello(session: WireSession, host: Host, token: str) -> dict[str, Any]:
                 session.forget_errors()
                 return _greeting(host, rest.decode(errors="replace"), session)
             noise.append(line)
-        if session.errors().count(prompt) > asked:
+        if become is not None and become.asked(session.errors(), token) > asked:
             asked += 1
-            _answer(session, host, asked)
+            _answer(session, host, become, asked)
         if session.wire.ended():
             code = session.wire.close()
-            text = b"\n".join([session.errors().replace(prompt, b""), *noise[-3:]])
-            raise failures.explain(host.name, code, text.decode(errors="replace"))
+            text = b"\n".join([session.errors(), *noise[-3:]]).decode(errors="replace").replace(token, "")
+            raise failures.explain(host.name, code, text, become)
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise session.lost(f"the host said nothing for {BOOT_TIMEOUT:.0f} s")
         session.take(remaining)
 
 
-def _answer(session: WireSession, host: Host, asked: int) -> None:
-    """Give sudo the password the first time it asks; asking again means that it was wrong."""
-    if asked > 1 or host.become_password is None:
-        raise failures.wrong_password(host.name)
+def _answer(session: WireSession, host: Host, become: Become, asked: int) -> None:
+    """Give the password to the first question; another one means that it was wrong."""
+    if host.become_password is None:
+        raise failures.no_password(host.name, become)
+    if asked > 1:
+        raise failures.wrong_password(host.name, become)
     session.wire.write(host.become_password.reveal().encode() + b"\n")
 
 

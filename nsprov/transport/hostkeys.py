@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nsprov.errors import Diagnostic, Unreachable
+from nsprov.transport import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from nsprov.transport.certificates import Certificate
     from nsprov.transport.session import HostKeyChecking
 
 DEFAULT_PORT = 22
@@ -50,6 +52,7 @@ class Offer:
     port: int
     key_type: str
     key: bytes
+    certificate: Certificate | None = None
 
     @property
     def known_as(self) -> str:
@@ -59,7 +62,11 @@ class Offer:
     @property
     def fingerprint(self) -> str:
         """Give the fingerprint as `ssh-keygen -l` prints it."""
-        return "SHA256:" + base64.b64encode(hashlib.sha256(self.key).digest()).decode().rstrip("=")
+        return _fingerprint(self.key)
+
+
+def _fingerprint(key: bytes) -> str:
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
 
 
 @dataclass(frozen=True)
@@ -78,10 +85,12 @@ class Verifier:
     checking: HostKeyChecking
     hashed: bool = False
     writable: str | None = None
+    revoked: str | None = None
 
     def entries(self) -> list[Entry]:
-        """Read the files; one that is not there has no entries."""
-        return [entry for path in self.files for entry in load(path)]
+        """Read the files; one that is not there has no entries, but what revokes keys must be there."""
+        found = [entry for path in self.files for entry in load(path)]
+        return found + (load_revoked(self.revoked) if self.revoked else [])
 
     def verify(self, host: str, offer: Offer) -> str:
         """Accept the offered key, with a remark that is empty when it was known.
@@ -90,11 +99,20 @@ class Verifier:
             Unreachable: the key is revoked, differs from the known one, or is new and new ones are not accepted.
 
         """
-        verdict = judge(self.entries(), offer)
-        if verdict.kind == "known":
+        entries = self.entries()
+        verdict = judge(entries, offer)
+        authority = _revoked(entries, offer) if offer.certificate else None
+        if verdict.kind == "revoked" or authority:
+            raise _refused(host, offer, Verdict("revoked", authority) if authority else verdict)
+        flaw = _flaw(entries, offer, offer.certificate) if offer.certificate else ""
+        if offer.certificate and not flaw:
             return ""
-        if verdict.kind in ("revoked", "changed"):
+        if verdict.kind == "known":
+            return f"the certificate of the host {flaw}, but its key is known" if flaw else ""
+        if verdict.kind == "changed":
             raise _refused(host, offer, verdict)
+        if flaw:
+            raise _uncertified(host, offer, flaw)
         if self.checking == "yes" or verdict.kind == "authority":
             raise _unknown(host, offer, verdict)
         if self.checking == "accept-new" and self.writable:
@@ -120,6 +138,22 @@ def load(path: str) -> list[Entry]:
             return parse(source.read(), path)
     except OSError:
         return []  # OpenSSH does the same: the host is then unknown
+
+
+def load_revoked(path: str) -> list[Entry]:
+    """Read the file that RevokedHostKeys names: one public key a line.
+
+    Raises:
+        Unreachable: it cannot be read or is binary (a KRL), so that nobody knows what it revokes; OpenSSH refuses then, too.
+
+    """
+    hint = "correct RevokedHostKeys in the ssh_config; a KRL cannot be read, a file of public keys can"
+    try:
+        with open(path, encoding="utf-8") as source:
+            lines = [f"@revoked * {line}" if line[:1] not in ("", "#") else "" for line in source.read().split("\n")]
+    except (OSError, ValueError) as problem:
+        raise Unreachable(Diagnostic(f'revoked host keys cannot be read from "{path}"', path, str(problem), hint)) from problem
+    return parse("\n".join(lines), path)
 
 
 def parse(text: str, path: str = "known_hosts") -> list[Entry]:
@@ -151,12 +185,15 @@ def matches(patterns: str, name: str) -> bool:
     found = False
     for pattern in patterns.lower().split(","):
         bare = pattern.removeprefix("!")
-        expression = re.escape(bare).replace(r"\*", ".*").replace(r"\?", ".")
-        if re.fullmatch(expression, name.lower()):
+        if bare == name.lower() or (("*" in bare or "?" in bare) and _fits(bare, name.lower())):
             if bare != pattern:
                 return False
             found = True
     return found
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name) is not None
 
 
 def _hash_matches(field: str, name: str) -> bool:
@@ -165,6 +202,28 @@ def _hash_matches(field: str, name: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     return hmac.compare_digest(hmac.digest(salt, name.lower().encode(), "sha1"), digest)
+
+
+def authorities(entries: Iterable[Entry], name: str, port: int) -> list[Entry]:
+    """Give the certificate authorities that are trusted for a host; a line without the port is good for any."""
+    names = {written(name, port), name}
+    return [entry for entry in entries if entry.marker == "@cert-authority" and any(matches(entry.patterns, n) for n in names)]
+
+
+def _revoked(entries: Iterable[Entry], offer: Offer) -> Entry | None:
+    """Give the line that revokes the authority of a host's certificate, if one does."""
+    names = {offer.known_as, offer.name}
+    authority = offer.certificate.authority if offer.certificate else b""
+    found = [entry for entry in entries if entry.marker == "@revoked" and entry.key == authority]
+    return next((entry for entry in found if any(matches(entry.patterns, name) for name in names)), None)
+
+
+def _flaw(entries: Iterable[Entry], offer: Offer, certificate: Certificate) -> str:
+    """Say why a host's certificate is not good; nothing when it is."""
+    if all(entry.key != certificate.authority for entry in authorities(entries, offer.name, offer.port)):
+        return f"is signed by {_fingerprint(certificate.authority)}, which nothing trusts for it"
+    is_principal = any(_fits(principal.lower(), offer.name.lower()) for principal in certificate.principals)
+    return certificates.flaw(certificate, is_principal=is_principal)
 
 
 def judge(entries: Sequence[Entry], offer: Offer) -> Verdict:
@@ -239,6 +298,13 @@ def _unknown(host: str, offer: Offer, verdict: Verdict) -> Unreachable:
     hint = "connect once with ssh and compare the fingerprint, or use --host-key-checking accept-new"
     if verdict.kind == "authority" and verdict.entry is not None:
         place = f"{verdict.entry.file}:{verdict.entry.line}"
-        detail += f"; {place} trusts a certificate authority, but host certificates are not supported"
-        hint = "add the host's own key to known_hosts"
+        detail += f"; {place} trusts a certificate authority, but the host has shown no certificate"
+        hint = "give the host a certificate (sshd's HostCertificate), or add its own key to known_hosts"
     return Unreachable(Diagnostic(summary="the host key is not known", where=host, detail=detail, hint=hint))
+
+
+def _uncertified(host: str, offer: Offer, flaw: str) -> Unreachable:
+    summary = "the host's certificate is not good"
+    detail = f'the certificate of "{offer.known_as}" {flaw}; nothing was sent to it'
+    hint = "sign the host's key again (ssh-keygen -h -s CA -n NAMES), or add the key itself to known_hosts"
+    return Unreachable(Diagnostic(summary=summary, where=host, detail=detail, hint=hint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -71,9 +72,9 @@ class ForkSession:
         except BrokenPipeError as problem:
             raise Unreachable(Diagnostic(summary="the agent has gone", where=self.host)) from problem
 
-    def receive(self) -> dict[str, Any] | None:
-        """Wait for the next message; `None` when the agent has closed."""
-        return self._channel.receive()
+    def receive(self, patience: float | None = None) -> dict[str, Any] | None:
+        """Wait for the next message; `None` when the agent has closed, TimeoutError when nothing at all came so long."""
+        return self._channel.receive(patience)
 
     def relay(self, source: int, out: int, err: int) -> int:
         """Refuse: root enters a node by itself, and needs no agent for it."""
@@ -91,11 +92,12 @@ class ForkSession:
         """Say that nothing more will be asked."""
         self._socket.shutdown(socket.SHUT_WR)
 
-    def close(self) -> None:
-        """End the conversation; the agent puts back what was not committed, and exits."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the conversation; the agent puts back what was not committed, and exits, for which we `wait` or not."""
         if self._pid:
             self._socket.close()
-            os.waitpid(self._pid, 0)
+            if wait:
+                os.waitpid(self._pid, 0)
             self._pid = 0
 
 
@@ -184,6 +186,13 @@ class PipeWire:
             self._stdout.close()
             self._stderr.close()
             self._open.clear()
+
+    def drop(self) -> None:
+        """Let go of its pipes; it becomes init's child when we end."""
+        for pipe in (self._stdin, self._stdout, self._stderr):
+            pipe.close()
+        self._open.clear()
+        self._process.returncode = -signal.SIGHUP  # nobody waits for it any more, and subprocess need not warn of that
 
     def _wait(self, timeout: float | None, *, writing: bool) -> bool:
         """Take in what has arrived; tell whether stdin takes bytes."""

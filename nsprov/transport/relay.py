@@ -39,6 +39,9 @@ class Wire(Protocol):
     def close(self) -> int | None:
         """Close its stdin, wait for its end, and give its exit code if there was one."""
 
+    def drop(self) -> None:
+        """Let go of it, whatever it does from now on."""
+
 
 class Relay:
     """The way between a command and two descriptors of ours, for what it says on stdout and stderr."""

@@ -44,12 +44,20 @@ class Host(Protocol):
         """How to reach it: "local" or "ssh"."""
 
     @property
+    def password(self) -> Password | None:
+        """The password that the host's sshd may ask for; jump hosts never see it."""
+
+    @property
     def become(self) -> bool:
-        """Whether to become root through sudo."""
+        """Whether to become root there."""
+
+    @property
+    def become_method(self) -> str:
+        """By which program: "sudo", "su" or "doas"."""
 
     @property
     def become_password(self) -> Password | None:
-        """The password that sudo may ask for."""
+        """The password that this program may ask for."""
 
     @property
     def python(self) -> str | None:
@@ -58,6 +66,10 @@ class Host(Protocol):
     @property
     def private_key(self) -> str | None:
         """A private key's path, tried before the others."""
+
+    @property
+    def passphrase(self) -> Password | None:
+        """What opens the host's encrypted keys."""
 
 
 class Session(Protocol):
@@ -72,8 +84,8 @@ class Session(Protocol):
     def send(self, message: Mapping[str, Any]) -> None:
         """Send one message; Unreachable when the agent has gone."""
 
-    def receive(self) -> dict[str, Any] | None:
-        """Wait for the next message; `None` when the agent has closed."""
+    def receive(self, patience: float | None = None) -> dict[str, Any] | None:
+        """Wait for the next message; `None` when the agent has closed, TimeoutError when nothing at all came so long."""
 
     def last_words(self) -> str:
         """Give the last lines that the agent wrote to its stderr."""
@@ -87,18 +99,23 @@ class Session(Protocol):
     def end_input(self) -> None:
         """Say that nothing more will be asked: the agent ends what it is at, and what it says until then can be received."""
 
-    def close(self) -> None:
-        """End the conversation; the agent puts back what was not committed, and exits."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the conversation; the agent puts back what was not committed, and exits.
+
+        Not to `wait` for it is for an agent that may be unable to notice for now.
+        """
 
 
 @dataclass(frozen=True)
 class Options:
     """How to connect, for all hosts.
 
+    `connect_timeout` of `None` is what ~/.ssh/config says, or 10 seconds.
     `host_key_checking` of `None` is what ~/.ssh/config says, where "ask" counts as "yes".
+    `ask` asks the user for a secret, in the thread that calls `Routes.prepare`; without it nobody is there to ask.
     """
 
-    connect_timeout: float = 10
+    connect_timeout: float | None = None
     ssh_config: str | None = None
     host_key_checking: HostKeyChecking | None = None
     ask: Callable[[str], str] | None = None

@@ -10,6 +10,7 @@ import logging
 import random
 import socket
 import subprocess
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,138 +21,159 @@ import paramiko
 
 from nsprov.agent import bundle
 from nsprov.errors import Diagnostic, Unreachable
-from nsprov.transport import conversation, failures, hostkeys, sshconfig
+from nsprov.transport import certificates, conversation, failures, hostkeys, sshconfig, sshwire
 from nsprov.transport.channel import WINDOW, ChannelWire
-from nsprov.transport.sshauth import Keys
+from nsprov.transport.routes import Routes
+from nsprov.transport.sshauth import Login
 
 if TYPE_CHECKING:
     from nsprov.transport.conversation import Archive
-    from nsprov.transport.session import Host, Options, Session
+    from nsprov.transport.session import Host, Options, Password, Session
     from nsprov.transport.sshconfig import Target
 
-_KEEPALIVE = 15  # seconds between keepalive messages
-_GIVE_UP = 60_000  # milliseconds that sent bytes may stay without an answer before the kernel drops the connection
-_MAX_JUMPS = 8
+_PAUSE = 0.05  # seconds before the second try; each pause is up to twice the one before
+_LONGEST_PAUSE = 2.0
+_PROHIBITED = 1
+"""SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254, 5.1)."""
 
 
 @dataclass
 class Link:
-    """Everything that stands between us and one host, to be closed together."""
+    """Everything that stands between us and one server, to be closed together."""
 
     host: str
-    options: Options
+    routes: Routes
     closing: ExitStack = field(default_factory=ExitStack)
     warnings: list[str] = field(default_factory=list)
+    transport: paramiko.Transport | None = None
+    in_use: bool = False
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def close(self) -> None:
+        """Close the connection and what it goes through, but for jump hosts that others share."""
+        self.closing.close()
+
+    def hang_up(self) -> None:
+        """Close it when its session ends; before there is one, another command may be tried."""
+        if self.in_use:
+            self.close()
 
 
-def connect(host: Host, options: Options, archive: Archive = bundle.bundle) -> Session:
-    """Reach the host over SSH and start the agent of `archive` there."""
+def connect(host: Host, options: Options, archive: Archive = bundle.bundle, routes: Routes | None = None) -> Session:
+    """Reach the host over SSH and start the agent of `archive` there; `routes` are shared with other hosts, if given."""
     began = time.monotonic()
     log = logging.getLogger("paramiko")
     if not log.handlers:
         log.addHandler(logging.NullHandler())  # it logs tracebacks of what we say in our words
-    link = Link(host.name, options)
+    link = Link(host.name, routes or Routes(options))
     with ExitStack() as undo:
-        undo.callback(link.closing.close)
-        connection = _dial(link, sshconfig.target(host, options), depth=0)
+        undo.callback(link.close)
+        if routes is None:
+            link.closing.callback(link.routes.close)
+        _dial(link, link.routes.target(host), host.password)
         connected = time.monotonic()
-        session = conversation.open_session(host, lambda command: _run(link, connection, command), archive)
+        session = conversation.open_session(host, lambda command: _run(link, command), archive)
         undo.pop_all()
+    link.in_use = True
     session.facts = {
         **session.facts,
         "connect_ms": round((connected - began) * 1000, 1),
-        "exec_channels": 1,
         "warnings": tuple(link.warnings),
     }
     return session
 
 
-def _run(link: Link, connection: fabric.Connection, command: str) -> ChannelWire:
+def _run(link: Link, command: str) -> ChannelWire:
     """Run the command on the one channel of this run."""
+    assert link.transport is not None
     try:
-        channel = connection.transport.open_session(window_size=WINDOW, timeout=link.options.connect_timeout)
+        channel = link.transport.open_session(window_size=WINDOW)
         channel.exec_command(command)
     except (paramiko.SSHException, OSError, EOFError) as problem:
         raise _unreachable(link, "the host runs no command for us", str(problem)) from problem
-    return ChannelWire(channel, link.closing.close)
+    return ChannelWire(channel, link.hang_up)
 
 
-def _dial(link: Link, target: Target, depth: int) -> fabric.Connection:
+def _dial(link: Link, target: Target, password: Password | None = None) -> None:
     """Open a connection, through its jump hosts if it has some."""
     verifier = hostkeys.Verifier(
         files=target.known_hosts,
         checking=target.checking,
         hashed=target.hash_known_hosts,
         writable=target.known_hosts[0] if target.known_hosts else None,
+        revoked=target.revoked,
     )
     link.warnings += target.warnings
-    keys = Keys(target)
+    login = Login(target, link.routes.keyring, password)
     kwargs: dict[str, Any] = {
-        "auth_strategy": keys,
-        "transport_factory": _transport_factory(verifier, target),
-        "timeout": link.options.connect_timeout,
-        "banner_timeout": link.options.connect_timeout,
-        "auth_timeout": max(link.options.connect_timeout, 30),  # PAM modules may take their time
-        "channel_timeout": link.options.connect_timeout,
+        "auth_strategy": login,
+        "transport_factory": sshwire.factory(verifier, target),
+        "timeout": target.timeout,
+        "banner_timeout": target.timeout,
+        "auth_timeout": max(target.timeout, 30),  # PAM modules may take their time
+        "channel_timeout": target.timeout,
     }
-    gateway = None
-    if target.proxy_jump:
-        gateway = _gateway(link, target.proxy_jump, depth)
-    elif target.proxy_command:
+    through = _through(link, target) if target.proxy_jump else None
+    if target.proxy_command and not target.proxy_jump:
         kwargs["sock"] = _proxy(link, target)
     connection = fabric.Connection(
         target.hostname,
         user=target.user,
         port=target.port,
-        gateway=gateway if gateway is not None else False,
+        gateway=False,
         connect_kwargs=kwargs,
-        config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
+        config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),  # its own: a connection writes into it
     )
     connection.client.set_missing_host_key_policy(_Policy(link, target, verifier))
-    link.closing.callback(connection.close)
-    _open(link, connection, target, keys)
-    return connection
+    link.closing.callback(connection.client.close)
+    _open(link, connection, login, through)
+    link.transport = connection.transport
 
 
-def _open(link: Link, connection: fabric.Connection, target: Target, keys: Keys) -> None:
+def _open(link: Link, connection: fabric.Connection, login: Login, through: Link | None) -> None:
     """Connect, verify the host key, authenticate; every failure in our words."""
-    where = f"{target.user}@{hostkeys.written(target.hostname, target.port)}"
+    target = login.target
     try:
-        _patiently(link, connection, target)
+        _patiently(link, connection, login, through)
     except paramiko.AuthenticationException as problem:
-        raise _unauthenticated(link, where, keys) from problem
+        raise _unauthenticated(link, login) from problem
     except paramiko.ssh_exception.NoValidConnectionsError as problem:
         reasons = "; ".join(sorted({str(error) for error in problem.errors.values()}))
         hint = "check the address and the port, and that sshd runs"
-        raise _unreachable(link, f"{where} does not answer", reasons, hint) from problem
+        raise _unreachable(link, f"{target.where} does not answer", reasons, hint) from problem
     except TimeoutError as problem:
         hint = "check the address, or give it more time with --timeout"
-        raise _unreachable(link, f"{where} did not answer in {link.options.connect_timeout:g} s", "", hint) from problem
+        raise _unreachable(link, f"{target.where} did not answer in {target.timeout:g} s", "", hint) from problem
     except socket.gaierror as problem:
         hint = "correct the address in the inventory, or name it in ~/.ssh/config"
         raise _unreachable(link, f'the name "{target.hostname}" is not known', problem.strerror or "", hint) from problem
     except (paramiko.SSHException, OSError, EOFError) as problem:
-        raise _unreachable(link, f"{where} could not be reached", str(problem)) from problem
+        raise _unreachable(link, f"{target.where} could not be reached", str(problem)) from problem
     finally:
-        keys.close()
+        login.close()
 
 
-def _patiently(link: Link, connection: fabric.Connection, target: Target) -> None:
-    """Connect, and try again for a while when sshd drops us before its first word: so it sheds load (MaxStartups)."""
-    deadline = time.monotonic() + link.options.connect_timeout
-    while not _tried(connection, last=bool(target.proxy_command) or time.monotonic() > deadline):
-        connection.close()
-        time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - so that many do not come back at once
+def _patiently(link: Link, connection: fabric.Connection, login: Login, through: Link | None) -> None:
+    """Connect, and try again for a while when sshd drops us before its first word: so it sheds load (MaxStartups).
 
-
-def _tried(connection: fabric.Connection, *, last: bool) -> bool:
-    try:
-        connection.open()
-    except (paramiko.SSHException, ConnectionResetError, EOFError) as problem:
-        if last or not _shed(problem):
-            raise
-        return False
-    return True
+    What ends after we have begun to say who we are is not tried again.
+    """
+    deadline = time.monotonic() + login.target.timeout
+    pause = _PAUSE
+    while True:
+        if through is not None:
+            connection.connect_kwargs["sock"] = _tunnel(link, login.target, through)
+        try:
+            connection.open()
+        except (paramiko.SSHException, ConnectionResetError, EOFError) as problem:
+            late = login.target.proxy_command or login.begun or time.monotonic() > deadline
+            if late or not _shed(problem):
+                raise
+        else:
+            return
+        connection.client.close()
+        time.sleep(random.uniform(_PAUSE, pause))  # noqa: S311 - so that many do not come back at once
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _shed(problem: Exception) -> bool:
@@ -161,24 +183,75 @@ def _shed(problem: Exception) -> bool:
     return True
 
 
-def _unauthenticated(link: Link, where: str, keys: Keys) -> Unreachable:
-    offered = f"offered {', '.join(keys.offered)}" if keys.offered else "no key to offer"
-    detail = "; ".join([offered, *keys.passed_over])
-    hint = "put the public key into the host's ~/.ssh/authorized_keys"
-    if any("is encrypted" in text for text in keys.passed_over):
-        hint = "load the encrypted key into an agent: ssh-add"
+def _unauthenticated(link: Link, login: Login) -> Unreachable:
+    """Say what was tried, and what else the server would take."""
+    where = login.target.where
+    offered = f"offered {', '.join(login.offered)}" if login.offered else "no key to offer"
+    detail = "; ".join([offered, *login.passed_over])
+    if login.late:
+        return _unreachable(link, f"{where} takes too long to authenticate us", detail)
+    if login.questions:
+        asked = ", ".join(f'"{text}"' for text in dict.fromkeys(login.questions))
+        return _unreachable(link, f"{where} asks for more than a password", f"it asks {asked}", "use a key")
+    if login.wrong:
+        hint = "check the password given with --ask-pass (-k) or in the inventory"
+        return _unreachable(link, f"{where} did not accept the password", detail, hint)
+    if login.left:
+        hint = "give it with --ask-pass (-k), or as ansible_password" if login.password is None else ""
+        return _unreachable(link, f"{where} wants {' or '.join(login.left)} as well", detail, hint)
+    if login.password is not None and login.methods and "password" not in login.methods:
+        return _unreachable(link, f"{where} takes no password", f"it takes {', '.join(login.methods)}; {detail}", "use a key")
+    hint = "put the public key into the host's ~/.ssh/authorized_keys, or give a password with --ask-pass (-k)"
+    if any("is encrypted" in text for text in login.passed_over):
+        hint = "load the encrypted key into an agent (ssh-add), or name it with --private-key on a terminal to be asked"
     return _unreachable(link, f"{where} accepts none of our keys", detail, hint)
 
 
-def _gateway(link: Link, jumps: str, depth: int) -> fabric.Connection:
-    """Open the connection to the last of a comma-separated list of jump hosts."""
-    if depth >= _MAX_JUMPS:
+def _through(link: Link, target: Target) -> Link:
+    """Give the connection to the last jump host before a target, which all that lie behind it share."""
+    assert target.proxy_jump is not None
+    jumps = target.proxy_jump
+    if link.routes.circular(link.host, target):
         raise _unreachable(link, "the jump hosts lead in a circle", jumps)
-    *before, last = jumps.split(",")
-    target = sshconfig.hop(link.host, last, link.options)
-    if before:
-        target = sshconfig.through(target, ",".join(before))
-    return _dial(link, target, depth + 1)
+
+    def dialled() -> Link:
+        with ExitStack() as undo:
+            made = Link(link.host, link.routes)
+            undo.callback(made.close)
+            _dial(made, link.routes.hop(link.host, jumps))
+            undo.pop_all()
+        return made
+
+    found: Link = link.routes.gateway(jumps, link.host, dialled)
+    link.warnings += found.warnings
+    return found
+
+
+def _tunnel(link: Link, target: Target, through: Link) -> paramiko.Channel:
+    """Open a way through a jump host."""
+    assert through.transport is not None
+    where = (target.hostname, target.port)
+    try:
+        return through.transport.open_channel("direct-tcpip", where, ("", 0))
+    except paramiko.ChannelException as problem:
+        raise _no_tunnel(link, target, problem) from problem
+    except (paramiko.SSHException, OSError, EOFError):
+        pass  # paramiko may have given the reason to another thread, which has failed at the same time: ask alone
+    try:
+        with through.turn:
+            return through.transport.open_channel("direct-tcpip", where, ("", 0))
+    except (paramiko.SSHException, OSError, EOFError) as problem:
+        raise _no_tunnel(link, target, problem) from problem
+
+
+def _no_tunnel(link: Link, target: Target, problem: Exception) -> Unreachable:
+    summary = f"the jump host does not reach {hostkeys.written(target.hostname, target.port)}"
+    hint, why = "check the address, as the jump host sees it", str(problem)
+    if isinstance(problem, paramiko.ChannelException):
+        why = problem.text
+        if problem.code == _PROHIBITED:
+            hint, why = "let its sshd forward: AllowTcpForwarding yes", "it is not allowed to"
+    return _unreachable(link, summary, f"{target.proxy_jump}: {why}", hint)
 
 
 def _proxy(link: Link, target: Target) -> socket.socket:
@@ -197,44 +270,6 @@ def _proxy(link: Link, target: Target) -> socket.socket:
     return ours
 
 
-def _transport_factory(verifier: hostkeys.Verifier, target: Target) -> Any:
-    """Make paramiko's transports with our socket options, asking first for the types of key that we know."""
-
-    def transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
-        if isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX:
-            sock = _EagerSocket.of(sock)
-        made = paramiko.Transport(sock, **kwargs)
-        made.set_keepalive(_KEEPALIVE)
-        security = made.get_security_options()
-        known = hostkeys.known_types(verifier.entries(), target.key_name, target.key_port)
-        first = [name for name in known if name in security.key_types]
-        security.key_types = [*first, *(name for name in security.key_types if name not in first)]
-        return made
-
-    return transport
-
-
-class _EagerSocket(socket.socket):
-    """A TCP socket that delays nothing: neither what it sends nor, after sshd's Nagle, what it acknowledges."""
-
-    @classmethod
-    def of(cls, sock: socket.socket) -> _EagerSocket:
-        """Take over a connected socket."""
-        timeout = sock.gettimeout()
-        made = cls(fileno=sock.detach())
-        made.settimeout(timeout)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GIVE_UP)
-        return made
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Receive, and acknowledge at once: sshd's second message after the login waits 40 ms for it otherwise."""
-        data = super().recv(size, flags)
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # tcp(7): not permanent
-        return data
-
-
 class _Policy(paramiko.MissingHostKeyPolicy):
     """Our verifier in the place where paramiko asks about unknown keys: to it, every key is one."""
 
@@ -245,7 +280,9 @@ class _Policy(paramiko.MissingHostKeyPolicy):
 
     def missing_host_key(self, _client: paramiko.SSHClient, _hostname: str, key: paramiko.PKey) -> None:
         """Refuse, by raising Unreachable, a key that is not to be trusted; nobody has authenticated yet."""
-        offer = hostkeys.Offer(self.target.key_name, self.target.key_port, key.get_name(), key.asbytes())
+        shown = key.public_blob
+        certificate = certificates.parse(shown.key_blob) if shown is not None else None
+        offer = hostkeys.Offer(self.target.key_name, self.target.key_port, key.get_name(), key.asbytes(), certificate)
         remark = self.verifier.verify(self.link.host, offer)
         self.link.warnings += [remark] if remark else []
 

@@ -17,11 +17,21 @@ from nsprov.errors import Diagnostic, InputError, Unreachable
 from nsprov.transport import hostkeys
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from nsprov.transport.session import Host, HostKeyChecking, Options
 
 _NONE = ("none", "")
 _CHECKING: dict[str, HostKeyChecking] = {"accept-new": "accept-new", "off": "no", "false": "no", "no": "no"}
 _DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+TIMEOUT = 10.0
+"""How long, in seconds, a server may take to answer, if nobody says otherwise."""
+
+METHODS = ("publickey", "password", "keyboard-interactive")
+"""The ways to authenticate that we know."""
+
+_SWITCHES = dict(zip(("pubkeyauthentication", "passwordauthentication", "kbdinteractiveauthentication"), METHODS, strict=True))
+_ALGORITHMS = ("hostkeyalgorithms", "kexalgorithms", "ciphers", "macs")
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,19 @@ class Target:
     proxy_jump: str | None = None
     proxy_command: str | None = None
     hash_known_hosts: bool = False
+    revoked: str | None = None
+    certificates: tuple[str, ...] = ()
+    methods: tuple[str, ...] = METHODS
+    timeout: float = TIMEOUT
+    alive_interval: int = 0
+    alive_count: int = 3
+    algorithms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def where(self) -> str:
+        """Name the server and who we are there."""
+        return f"{self.user}@{hostkeys.written(self.hostname, self.port)}"
 
     @property
     def key_port(self) -> int:
@@ -82,6 +104,8 @@ def resolve(name: str, address: str, extra: list[str], options: Options) -> Targ
     found = _target(said, address)
     if options.host_key_checking is not None:
         found = replace(found, checking=options.host_key_checking)
+    if options.connect_timeout is not None:
+        found = replace(found, timeout=options.connect_timeout)
     if not binary:
         warning = "there is no ssh binary: Match exec and other parts of ssh_config are not known"
         found = replace(found, warnings=(warning,))
@@ -126,23 +150,43 @@ def _target(said: dict[str, list[str]], address: str) -> Target:
         return tuple(os.path.expanduser(path) for path in one(key, default).split() if path != "none")
 
     hostname = one("hostname", address)
-    agent = one("identityagent")
+    user, port = one("user") or getpass.getuser(), one("port", "22")
+    tokens = {"%h": hostname, "%p": port, "%r": user, "%n": address, "%u": getpass.getuser(), "%d": os.path.expanduser("~")}
+
+    def path(text: str) -> str:
+        return os.path.expanduser(_filled(text, tokens))
+
+    def paths(key: str, default: Sequence[str] = ()) -> tuple[str, ...]:
+        return tuple(path(text) for text in said.get(key, default) if text not in _NONE)
+
+    agent, revoked = one("identityagent"), one("revokedhostkeys")
     jump, command = one("proxyjump"), one("proxycommand")
     return Target(
         hostname=hostname,
-        port=int(one("port", "22")),
-        user=one("user") or getpass.getuser(),
+        port=int(port),
+        user=user,
         key_name=one("hostkeyalias") or hostname,
         checking=_CHECKING.get(one("stricthostkeychecking", "ask"), "yes"),
         known_hosts=files("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
         + files("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"),
-        identities=tuple(os.path.expanduser(path) for path in said.get("identityfile", _DEFAULT_KEYS) if path not in _NONE),
+        identities=paths("identityfile", _DEFAULT_KEYS),
         identities_only=one("identitiesonly") == "yes",
-        agent=os.path.expanduser(agent) if agent and agent != "SSH_AUTH_SOCK" else None,
+        agent=os.path.expandvars(path(agent)) if agent and agent != "SSH_AUTH_SOCK" else None,
         proxy_jump=None if jump in _NONE else jump,
         proxy_command=None if command in _NONE else command,
         hash_known_hosts=one("hashknownhosts") == "yes",
+        revoked=path(revoked) if revoked not in _NONE else None,
+        certificates=paths("certificatefile"),
+        methods=tuple(method for switch, method in _SWITCHES.items() if one(switch) not in ("no", "false")),
+        timeout=float(one("connecttimeout")) if one("connecttimeout").isdecimal() else TIMEOUT,
+        alive_interval=_whole(one("serveraliveinterval"), 0),
+        alive_count=_whole(one("serveralivecountmax"), 3),
+        algorithms={key: tuple(one(key).split(",")) for key in _ALGORITHMS if one(key)},
     )
+
+
+def _whole(text: str, default: int) -> int:
+    return int(text) if text.isdecimal() else default
 
 
 def through(found: Target, jumps: str) -> Target:
@@ -152,5 +196,8 @@ def through(found: Target, jumps: str) -> Target:
 
 def expand(command: str, found: Target) -> str:
     """Put a ProxyCommand's tokens in; what is no token of ours is left as it is."""
-    values = {"%h": found.hostname, "%p": str(found.port), "%r": found.user, "%n": found.hostname, "%%": "%"}
-    return re.sub("%[hprn%]", lambda token: values[token[0]], command)
+    return _filled(command, {"%h": found.hostname, "%p": str(found.port), "%r": found.user, "%n": found.hostname})
+
+
+def _filled(text: str, tokens: Mapping[str, str]) -> str:
+    return re.sub("%[a-zA-Z%]", lambda token: "%" if token[0] == "%%" else tokens.get(token[0], token[0]), text)

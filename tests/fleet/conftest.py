@@ -80,9 +80,12 @@ class Target:
     user: str | None = "root"
     connection: str = "ssh"
     become: bool = False
+    become_method: str = "sudo"
     become_password: Secret | None = None
     python: str | None = None
     private_key: str | None = None
+    password: Secret | None = None
+    passphrase: Secret | None = None
 
 
 @pytest.fixture(scope="session")

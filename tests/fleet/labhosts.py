@@ -26,7 +26,7 @@ PYTHONS = {
     for version in ("3.9", "3.13")
 }
 """The oldest Python that an agent runs on and a new one, where this machine has them."""
-NEEDED = ("sshd", "ssh", "ssh-keygen", "sudo", "ip", "unshare", "taskset", "openssl", "mount", "pivot_root")
+NEEDED = ("sshd", "ssh", "ssh-keygen", "sudo", "doas", "tcsh", "fish", "ip", "unshare", "taskset", "openssl", "mount", "pivot_root")
 
 _SSHD = """\
 Port 22
@@ -103,7 +103,7 @@ def missing():
     """Say what stands in the way of lab hosts here; empty when nothing does."""
     absent = [name for name in NEEDED if not shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")]
     if absent:
-        return f"not installed: {', '.join(absent)} (openssh-server openssh-client sudo iproute2 util-linux openssl)"
+        return f"not installed: {', '.join(absent)} (openssh-server openssh-client sudo opendoas tcsh fish iproute2 util-linux openssl)"
     routes = Path("/proc/net/route").read_text().splitlines()[1:]
     if any(line.split()[1] == "00000000" for line in routes) or len(socket.if_nameindex()) > 2:
         return (
@@ -114,19 +114,39 @@ def missing():
 
 
 @contextlib.contextmanager
-def lab_hosts(count):
+def lab_hosts(count, network=NETWORK, bridge=BRIDGE):
     """Start `count` hosts, give them when their sshd listens, and remove everything at the end."""
     with contextlib.ExitStack() as stack:
         base = _base(stack)
-        _run("ip", "link", "add", BRIDGE, "type", "bridge")
-        stack.callback(_run, "ip", "link", "del", BRIDGE)
-        _run("ip", "addr", "add", f"{NETWORK}.254/24", "dev", BRIDGE)
-        _run("ip", "link", "set", BRIDGE, "up")
+        _run("ip", "link", "add", bridge, "type", "bridge")
+        stack.callback(_run, "ip", "link", "del", bridge)
+        _run("ip", "addr", "add", f"{network}.254/24", "dev", bridge)
+        _run("ip", "link", "set", bridge, "up")
         cpu = low_cpu()
-        hosts = [_spawn(stack, base, number, cpu) for number in range(1, count + 1)]
+        hosts = [_spawn(stack, base, number, cpu, network, bridge) for number in range(1, count + 1)]
         for host in hosts:
             _wait_for_sshd(host)
         yield hosts
+
+
+@contextlib.contextmanager
+def another_sshd(host, text):
+    """Start a second sshd on a host, with its own configuration, and give the path of its log."""
+    folder = Path(tempfile.mkdtemp(prefix="sshd-", dir=host.root / "run"))
+    inside = f"/run/{folder.name}"
+    common = "HostKey /etc/ssh/ssh_host_ed25519_key\nAuthorizedKeysFile /etc/ssh/keys/%u\nUseDNS no\nLogLevel VERBOSE\n"
+    (folder / "config").write_text(f"PidFile {inside}/pid\n{common}{text}\n")
+    host.run(f"/usr/sbin/sshd -f {inside}/config -E {inside}/log")
+    for _ in range(2000):
+        if (folder / "pid").exists() and (pid := (folder / "pid").read_text().strip()):  # written when it listens
+            break
+        time.sleep(0.005)
+    else:
+        raise AssertionError(f"{host.name}: {(folder / 'log').read_text()}")
+    try:
+        yield folder / "log"
+    finally:
+        host.run(f"kill {pid}; rm -r {inside}")
 
 
 def low_cpu():
@@ -207,9 +227,10 @@ def _accounts(layer):
         path.chmod(0o440)
 
 
-def _spawn(stack, base, number, cpu):
+def _spawn(stack, base, number, cpu, network, bridge):
     """Start one host and plug it into the bridge."""
-    home, name, address = base / f"h{number}", f"h{number}", f"{NETWORK}.{number}"
+    home, name, address = base / f"h{number}", f"h{number}", f"{network}.{number}"
+    port = f"{bridge[:-1]}-v{number}"
     for part in ("up/etc/ssh", "wk", "root"):
         (home / part).mkdir(parents=True)
     host_key = home / "up/etc/ssh/ssh_host_ed25519_key"
@@ -227,8 +248,8 @@ def _spawn(stack, base, number, cpu):
     stack.callback(process.wait)
     stack.callback(process.kill)
     pid = _child(process.pid)
-    _run("ip", "link", "add", f"nsp-lab-v{number}", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
-    _run("ip", "link", "set", f"nsp-lab-v{number}", "master", BRIDGE, "up")
+    _run("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    _run("ip", "link", "set", port, "master", bridge, "up")
     log = Path(f"/proc/{pid}/root/run/sshd.log")
     return LabHost(name, address, 22, pid, log, base / "id", base / "known_hosts", base / "ssh_config")
 

@@ -105,7 +105,7 @@ def test_certificate_authority(reach, machine, known, other_key):
     """Trust in an authority is not taken for trust in a key, and the text says so."""
     diagnostic = refusal(reach, machine, known(f"@cert-authority 10.87.* {other_key}\n", host_key_checking="accept-new"))
 
-    assert "host certificates are not supported" in diagnostic.detail
+    assert "the host has shown no certificate" in diagnostic.detail
 
 
 def test_accept_new(reach, known, key, tmp_path):
