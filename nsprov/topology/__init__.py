@@ -19,9 +19,11 @@ from nsprov.topology.model import (
     Link,
     Neighbour,
     Node,
+    Placement,
     Route,
     Rule,
     Topology,
+    Underlay,
 )
 
 if TYPE_CHECKING:
@@ -40,11 +42,13 @@ __all__ = [
     "Mount",
     "Neighbour",
     "Node",
+    "Placement",
     "Rootfs",
     "Route",
     "Rule",
     "TimeOffsets",
     "Topology",
+    "Underlay",
     "UserMap",
     "Workload",
     "json_schema",

@@ -12,12 +12,15 @@ from nsprov.topology.check import check
 from nsprov.topology.contents import Contents
 from nsprov.topology.drafts import LOOPBACK, Assigned, Draft, Reader
 from nsprov.topology.expand import expand
+from nsprov.topology.hosting import check_hosts, users_of_bridges
 from nsprov.topology.linking import Linker
 from nsprov.topology.model import HOST_NODE, LOCALHOST, Bridge, Link, Node, Topology
 from nsprov.topology.namespaces import has_more, read_namespaces
 from nsprov.topology.policy import Policy
 from nsprov.topology.positions import Path, Problems, closest, shown
 from nsprov.topology.routing import Router
+from nsprov.topology.sites import Sites
+from nsprov.topology.tunneling import of_bridge, read_underlay
 from nsprov.topology.wording import validate
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class _Builder:
         self.expanded = expanded
         self.reader = Reader(problems, spec.defaults)
         self.assigned: list[Assigned] = []
+        self.sites = Sites(spec, problems)
 
     def topology(self) -> Topology:
         """Build everything, and check how it fits together."""
@@ -74,9 +78,20 @@ class _Builder:
         if more:
             nodes = self._joined(nodes, more)
         bridges = self._bridges(nodes)
-        topology = Topology(name=lab, prefix=prefix, path=self.problems.source.path, nodes=nodes, bridges=bridges, links=links)
+        topology = Topology(
+            name=lab,
+            prefix=prefix,
+            path=self.problems.source.path,
+            nodes=nodes,
+            bridges=bridges,
+            links=links,
+            placement=self.sites.placement,
+            underlay=read_underlay(self.spec.tunnels, self.reader),
+            written=self.sites.written(nodes, bridges, linker.places),
+        )
         assigned = [item for draft in drafts.values() for item in draft.assigned]
         check(topology, [*self.assigned, *linker.host_assigned, *assigned], linker.places, self.problems)
+        check_hosts(topology, linker.places, self.problems, only=LOCALHOST)
         return topology
 
     def _lab(self) -> str:
@@ -135,59 +150,51 @@ class _Builder:
     def _node(self, draft: Draft, lab: str) -> Node:
         contents = Contents(draft.name, draft.spec, self.problems)
         spec = draft.spec
-        host = spec.host or LOCALHOST
+        site = self.sites.node(spec, contents.path)
         namespaces = read_namespaces(spec, contents.path, self.problems)
         node = Node(
             name=draft.name,
-            host=host,
+            **site,
             namespaces=namespaces,
             hostname=contents.hostname(),
             interfaces=draft.interfaces,
-            bridges={name: replace(bridge, host=host) for name, bridge in draft.bridges.items()} if draft.bridges else {},
+            bridges={name: replace(bridge, host=site["host"]) for name, bridge in draft.bridges.items()}
+            if draft.bridges
+            else {},
             routes=Router(draft, self.problems).routes() if spec.routes else (),
             rules=Policy(draft, self.problems).rules() if spec.rules else (),
             neighbours=Policy(draft, self.problems).neighbours() if spec.neighbours else (),
             sysctls=contents.sysctls() if spec.sysctls else {},
             dns=contents.dns() if spec.dns else None,
             hosts=contents.hosts() if spec.hosts else {},
-            **(self._more(draft, namespaces) if has_more(spec, namespaces) else {}),
+            **(self._more(draft, namespaces, site["host"]) if has_more(spec, namespaces) else {}),
         )
         if not spec.files:
             return node
-        variables = {**self.expanded.contexts.get(draft.name, {}), "lab": lab, "node": node}
-        return replace(node, files=contents.files(variables))
+        variables = {**self.expanded.contexts.get(draft.name, {}), "lab": lab}
+        self.sites.keep(node, spec, variables)
+        return replace(node, files=contents.files({**variables, "node": node}))
 
-    def _more(self, draft: Draft, namespaces: frozenset[str]) -> dict[str, Any]:
+    def _more(self, draft: Draft, namespaces: frozenset[str], host: str) -> dict[str, Any]:
         # Start-up time: most topologies have nothing of what it reads.
         from nsprov.topology.isolation import Isolation  # noqa: PLC0415
 
-        return Isolation(draft.name, draft.spec, self.problems).read(namespaces)
+        return Isolation(draft.name, draft.spec, self.problems).read(namespaces, host)
 
     def _joined(self, nodes: Mapping[str, Node], more: Mapping[str, Draft]) -> dict[str, Node]:
         from nsprov.topology.dependencies import Dependencies  # noqa: PLC0415 - start-up time, as above
-        from nsprov.topology.isolation import check_between  # noqa: PLC0415
 
-        check_between([nodes[name] for name in more], self.problems)
         wanted = {name: draft.spec.workloads for name, draft in more.items() if draft.spec.workloads}
         return Dependencies(nodes, wanted, self.problems).settled()
 
     def _bridges(self, nodes: Mapping[str, Node]) -> dict[str, Bridge]:
-        """Read the bridges of the host, and put each where the nodes on it are."""
-        users: dict[str, set[str]] = {}
-        for node in nodes.values():
-            for interface in node.interfaces.values():
-                if interface.bridge is not None:
-                    users.setdefault(interface.bridge, set()).add(node.host)
+        """Read the bridges of the host, and put each where it says, or where the first node on it is."""
+        users = users_of_bridges(nodes.values())
         result = {}
         for name, given in (self.spec.bridges or {}).items():
             path: Path = ("bridges", name)
             bridge = self.reader.bridge(name, given, path, ("", self.assigned))
-            hosts = users.get(name, set())
-            host = given.host if given is not None and given.host is not None else min(hosts, default=LOCALHOST)
-            if hosts - {host}:
-                others = ", ".join(sorted(hosts - {host}))
-                detail = f"It is on {shown(host)}, and nodes on {others} are to be joined to it."
-                hint = "use one bridge per host"
-                self.problems.add(path, "a bridge across hosts is not supported", hint, detail, key=True)
-            result[name] = replace(bridge, host=host)
+            host = next(iter(users.get(name, ())), self.sites.placement.hosts)
+            host = self.sites.pattern(given.host if given else None, (*path, "host"), host)
+            result[name] = replace(bridge, host=host, tunnel=of_bridge(name, given, self.spec.defaults, self.problems))
         return result

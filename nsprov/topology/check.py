@@ -1,4 +1,7 @@
-"""What must hold between the parts of a lab: nothing twice, nothing that contradicts, no name that collides."""
+"""What must hold between the parts of a lab, wherever they are: nothing twice, nothing that contradicts.
+
+What only those on one host cannot both have is looked for in `hosting`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from nsprov.topology.addresses import BITS, Cidr, is_link_local, is_loopback, text_of
 from nsprov.topology.drafts import LOOPBACK, MIN_MTU_6, Assigned
-from nsprov.topology.model import HOST_NODE, LOCALHOST
-from nsprov.topology.names import port_name
+from nsprov.topology.model import HOST_NODE
 from nsprov.topology.positions import Path, Problems, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from nsprov.topology.model import Link, Node, Topology
+    from nsprov.topology.model import Link, Topology
 
 
 def check(topology: Topology, assigned: Sequence[Assigned], places: Sequence[int], problems: Problems) -> None:
@@ -25,8 +27,7 @@ def check(topology: Topology, assigned: Sequence[Assigned], places: Sequence[int
     _macs(topology, links, problems)
     _mtus(topology, problems)
     _hostnames(topology, problems)
-    _links(topology, links, problems)
-    _host_names(topology, links, problems)
+    _links(links, problems)
 
 
 def _owner(item: Assigned) -> str:
@@ -146,52 +147,8 @@ def _hostnames(topology: Topology, problems: Problems) -> None:
             )
 
 
-def _links(topology: Topology, links: Mapping[int, Link], problems: Problems) -> None:
+def _links(links: Mapping[int, Link], problems: Problems) -> None:
     for place, link in links.items():
-        hosts = {topology.nodes[end.node].host for end in link.endpoints if end.node in topology.nodes}
-        if len(hosts) > 1:
-            detail = f"Its ends are on {' and '.join(sorted(hosts))}."
-            problems.add(("links", place), "a link across hosts is not supported", "put both nodes on one host", detail)
         one, two = link.endpoints
         if one.node == two.node and one.interface == two.interface:
             problems.add(("links", place), "both ends of the link are the same", "use two interfaces")
-
-
-def _host_names(topology: Topology, links: Mapping[int, Link], problems: Problems) -> None:
-    """Look for two devices of one name on a host: bridges, ends of links, and the ports that nsprov names itself."""
-    taken: dict[tuple[str, str], tuple[str, Path]] = {}
-    for host, name, what, path in _devices(topology, links):
-        other = taken.setdefault((host, name), (what, path))
-        if other[1] is not path:
-            detail = f"It would be the name of {other[0]} (line {problems.line(other[1])}) and of {what}."
-            hint = "rename one of them" if what.startswith("bridge") else 'rename one of them, or change "prefix"'
-            problems.add(path, f"two devices of a host would be {shown(name)}", hint, detail, key=True)
-
-
-def _devices(topology: Topology, links: Mapping[int, Link]) -> Iterator[tuple[str, str, str, Path]]:
-    for bridge in topology.bridges.values():
-        yield bridge.host, bridge.name, f'bridge "{bridge.name}"', ("bridges", bridge.name)
-    for place, link in links.items():
-        yield from _host_ends(topology, link, place)
-    for node in topology.nodes.values():
-        yield from _ports(topology, node)
-
-
-def _host_ends(topology: Topology, link: Link, place: int) -> Iterator[tuple[str, str, str, Path]]:
-    for side, end in enumerate(link.endpoints):
-        if end.node == HOST_NODE:
-            peer = topology.nodes.get(link.endpoints[1 - side].node)
-            host = peer.host if peer else LOCALHOST
-            yield host, end.interface, f'the link\'s end "{end}"', ("links", place, "endpoints", side)
-
-
-def _ports(topology: Topology, node: Node) -> Iterator[tuple[str, str, str, Path]]:
-    for interface in node.interfaces.values():
-        if interface.bridge is None:
-            continue
-        name, alternative = port_name(topology.prefix, node.name, interface.name, topology.name)
-        what = f'the port of "{node.name}:{interface.name}"'
-        path: Path = ("nodes", node.name, "interfaces", interface.name)
-        yield node.host, name, what, path
-        if alternative is not None:
-            yield node.host, alternative, what, path

@@ -83,11 +83,6 @@ class Dependencies:
                     path, f"there is no workload {shown(name, 20)}{where}", hint or 'write it under "workloads"', key=True
                 )
             return None
-        mine, its = self.nodes[node].host, self.nodes[other].host
-        if mine != its:
-            detail = f'"{node}" is on "{mine}", and "{other}" on "{its}": this version lets nothing wait for another host.'
-            self.problems.add(path, f"{shown(text)} is on another host", "put both nodes on one host", detail, key=True)
-            return None
         return other, name
 
     def _condition(self, key: Key, condition: str | None, path: Path) -> str:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PER_NODE = frozenset({"index", "name"})
 """The variables that only a node has."""
 
-ATTACHED = frozenset(("attach", "bridges", "group", "host", "interfaces", "neighbours", "routes", "rules"))
-"""What a node may say that is somebody else's: its network."""
+ATTACHED = frozenset(("attach", "bridges", "group", "host", "interfaces", "neighbours", "routes", "rules", "weight"))
+"""What a node may say that is somebody else's: its network, and where that is."""
 
 
 @dataclass

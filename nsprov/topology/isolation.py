@@ -10,7 +10,6 @@ from nsprov.topology import units
 from nsprov.topology.expand import ATTACHED
 from nsprov.topology.idmaps import IdMaps, check_apart
 from nsprov.topology.limits import read_limits
-from nsprov.topology.model import LOCALHOST
 from nsprov.topology.mounting import Mounting
 from nsprov.topology.node_model import TimeOffsets, UserMap
 from nsprov.topology.paths import inside
@@ -37,8 +36,8 @@ class Isolation:
         self.problems = problems
         self.path: Path = ("nodes", name)
 
-    def read(self, types: frozenset[str]) -> dict[str, Any]:
-        """Read the fields of a node that most do not have; `types` are its namespaces."""
+    def read(self, types: frozenset[str], host: str) -> dict[str, Any]:
+        """Read the fields of a node that most do not have; `types` are its namespaces, `host` says where it may live."""
         spec = self.spec
         if spec.attach is not None:
             return {"attach": self._attach()}
@@ -48,7 +47,6 @@ class Isolation:
             found["user"] = UserMap() if spec.user is None else IdMaps(spec.user, path, self.problems).read()
         if "time" in types:
             found["time"] = self._time()
-        host = spec.host or LOCALHOST
         if spec.rootfs is not None:
             found["rootfs"] = Mounting(self.path, spec, self.problems).rootfs(host)
         if spec.mounts:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nsprov.topology.drafts import LOOPBACK, Assigned, Draft, Reader
-from nsprov.topology.model import HOST_NODE, Endpoint, Interface, Link
+from nsprov.topology.model import HOST_NODE, VXLAN, Endpoint, Interface, Link
 from nsprov.topology.pool import allocate, read_pool
 from nsprov.topology.positions import Path, Problems, closest, shown
 
@@ -98,7 +98,13 @@ class Linker:
             made = Interface(name=endpoint.interface, addresses=tuple(cidr.text for cidr in cidrs), mac=mac, mtu=mtu)
             ends.append(self._placed(endpoint, made, assigned))
         left, right = ends
-        return Link(endpoints=endpoints, addresses=(left.addresses, right.addresses), macs=(left.mac, right.mac), mtu=mtu)
+        return Link(
+            endpoints=endpoints,
+            addresses=(left.addresses, right.addresses),
+            macs=(left.mac, right.mac),
+            mtu=mtu,
+            tunnel=given.tunnel or (self._default.tunnel if self._default else None) or VXLAN,
+        )
 
     def _side(self, texts: Sequence[str], path: Path, owner: tuple[str, str, list[Assigned]]) -> list[Cidr]:
         node, dev, assigned = owner

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nsprov.topology.node_model import Limits, Mount, Rootfs, TimeOffsets, UserMap, Workload
+    from nsprov.topology.written import Written
 
 __all__ = [
     "Bridge",
@@ -25,11 +26,13 @@ __all__ = [
     "Mount",
     "Neighbour",
     "Node",
+    "Placement",
     "Rootfs",
     "Route",
     "Rule",
     "TimeOffsets",
     "Topology",
+    "Underlay",
     "UserMap",
     "Workload",
 ]
@@ -38,6 +41,9 @@ HOST_NODE = "host"
 """The name in a link's endpoint that means the host itself."""
 
 LOCALHOST = "localhost"
+
+VXLAN, GRE, WIREGUARD = "vxlan", "gre", "wireguard"
+"""The types of tunnels between hosts; the last is VXLAN through an encrypted network."""
 
 NAMESPACE_TYPES = ("net", "mnt", "uts", "ipc", "pid", "user", "cgroup", "time")
 
@@ -56,7 +62,11 @@ class Interface:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bridge:
-    """A bridge on the host, or inside a node, where `ports` names the node's own interfaces."""
+    """A bridge on the host, or inside a node, where `ports` names the node's own interfaces.
+
+    Where nodes of several hosts are on it, each of these has one, and tunnels of the type `tunnel` join them; `host` is its
+    home, which alone has its addresses.
+    """
 
     name: str
     host: str = LOCALHOST
@@ -65,6 +75,7 @@ class Bridge:
     mac: str | None = None
     mtu: int | None = None
     ports: tuple[str, ...] = ()
+    tunnel: str = VXLAN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,12 +92,16 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Link:
-    """A veth pair; addresses and MACs are given per end, and stand in the nodes' interfaces too."""
+    """A veth pair, or a tunnel of the type `tunnel` where its ends are on two hosts.
+
+    Addresses and MACs are given per end, and stand in the nodes' interfaces too.
+    """
 
     endpoints: tuple[Endpoint, Endpoint]
     addresses: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     macs: tuple[str | None, str | None] = (None, None)
     mtu: int | None = None
+    tunnel: str = VXLAN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,11 +163,13 @@ class Node:
     """A set of namespaces on one host and what is in them.
 
     `user` and `time` are there when the node has such a namespace. `attach` names the owner of a network namespace that
-    is not the node's own: `pid:1`, `docker:x`, `podman:x` or `netns:/path`.
+    is not the node's own: `pid:1`, `docker:x`, `podman:x` or `netns:/path`. `host` is a pattern of the inventory until the
+    topology is placed; `weight` is what the node counts then.
     """
 
     name: str
     host: str = LOCALHOST
+    weight: int = 1
     namespaces: frozenset[str] = frozenset({"net", "mnt", "uts"})
     hostname: str = ""
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
@@ -174,8 +191,27 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Underlay:
+    """What lies below the tunnels between hosts: the UDP port that they use, and how large a packet gets through at most."""
+
+    port: int = 4789
+    mtu: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """How nodes that may live on several hosts are shared out, and the pattern of hosts for nodes that name none."""
+
+    policy: str = "spread"
+    hosts: str = LOCALHOST
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Topology:
-    """A whole lab: everything that one file asks for."""
+    """A whole lab: everything that one file asks for.
+
+    `written` is there while it is open where the nodes live: what `hosting.placed` needs to settle that.
+    """
 
     name: str
     prefix: str
@@ -183,6 +219,9 @@ class Topology:
     nodes: Mapping[str, Node]
     bridges: Mapping[str, Bridge]
     links: tuple[Link, ...] = ()
+    placement: Placement = Placement()
+    underlay: Underlay = Underlay()
+    written: Written | None = field(default=None, compare=False, repr=False)
 
 
 def __getattr__(name: str) -> object:

@@ -28,6 +28,11 @@ def port_name(prefix: str, node: str, ifname: str, lab: str) -> tuple[str, str |
     return short, long if len(long) <= MAX_ALTNAME else long[: MAX_ALTNAME - 10] + "-" + digest[:9]
 
 
+def tunnel_name(prefix: str, bridge: str, lab: str) -> str:
+    """Name the port of a bridge behind which its other hosts are."""
+    return port_name(prefix, bridge, "vx", lab)[0]
+
+
 def mac(lab: str, node: str, ifname: str) -> str:
     """Give an interface's MAC address: locally administered, unicast."""
     return _mac(_digest(lab, node, ifname))

@@ -1,6 +1,7 @@
 """What a plain YAML 1.2 scalar means (core schema), and what a rendered one means.
 
-PyYAML resolves YAML 1.1, where `no` is false, `0123` is octal and `12:30:45` is a number; nothing of that holds here.
+PyYAML resolves YAML 1.1, where `no` is false, `0123` is octal and `12:30:45` is a number; nothing of that holds here,
+but for files of Ansible's, which were written for it: `resolve_1_1`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,19 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _NUMBER_STARTS = frozenset("0123456789+-.")
 _LONGEST_NUMBER = 100
+
+_WORDS_1_1: dict[str, bool] = {
+    text: value
+    for word, value in (("yes", True), ("no", False), ("on", True), ("off", False))
+    for text in (word, word.title(), word.upper())
+}
+_INT_1_1 = re.compile(
+    r"([-+]?)(?:(?P<b2>0b[01_]+)|(?P<b8>0[0-7_]+)|(?P<b10>0|[1-9][0-9_]*)|(?P<b16>0x[0-9a-fA-F_]+)"
+    r"|(?P<b60>[1-9][0-9_]*(?::[0-5]?[0-9])+))",
+    re.ASCII,
+)
+_FLOAT_1_1 = re.compile(r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?", re.ASCII)
+_MINUTE = 60
 
 
 class Pending(str):
@@ -60,6 +74,32 @@ def resolve(text: str) -> Scalar:
         # Base 0 would refuse 0123, which is 123 in YAML 1.2.
         return _as_written(int(text, 0) if text[:2] in ("0o", "0x") else int(text), text)
     return _as_written(float(text), text) if _FLOAT.fullmatch(text) else text
+
+
+def resolve_1_1(text: str) -> Scalar:
+    """Give the value of a plain scalar by YAML 1.1, as PyYAML would; what would be a date stays a text."""
+    if text in _WORDS_1_1:
+        return _WORDS_1_1[text]
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in _NUMBER_STARTS or len(text) > _LONGEST_NUMBER:
+        return text
+    whole = _INT_1_1.fullmatch(text)
+    if whole is not None and (digits := text.lstrip("+-").replace("_", "")):
+        value = _in_sixties(digits) if whole["b60"] else int(digits.removeprefix("0b").removeprefix("0x"), _radix(whole))
+        return _as_written(-value if whole[1] == "-" else value, text)
+    return _as_written(float(text.replace("_", "")), text) if _FLOAT_1_1.fullmatch(text) else text
+
+
+def _radix(match: re.Match[str]) -> int:
+    return int((match.lastgroup or "b10")[1:])
+
+
+def _in_sixties(digits: str) -> int:
+    value = 0
+    for part in digits.split(":"):
+        value = value * _MINUTE + int(part)
+    return value
 
 
 def _as_written(value: float, text: str) -> float:

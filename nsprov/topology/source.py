@@ -2,13 +2,15 @@
 
 The text is read event by event and not composed into a graph: libyaml's composer recurses in C,
 and a file of brackets would take the process down.
-Merge keys (`<<`) and tags are refused; anchors and aliases are allowed as long as they do not multiply.
+Merge keys (`<<`) and tags are refused, unless the dialect has them; anchors and aliases are allowed as long as they do not
+multiply.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -16,6 +18,9 @@ from nsprov.errors import Diagnostic, InputError
 from nsprov.topology.positions import Mark, Source, shown
 from nsprov.topology.scalars import resolve
 from nsprov.topology.syntax import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -28,6 +33,21 @@ MAX_ALIASED = 1_000_000
 """How many values aliases may add to those that are written out."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """What plain scalars mean in a kind of file, and what it may hold beyond the subset: tags of scalars, merge keys."""
+
+    document: str = "topology"
+    resolve: Callable[[str], Any] = resolve
+    tags: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
+    merges: bool = False
+    start: str = "nodes:"
+    """What a file begins with; if nothing, it may be empty."""
+
+
+TOPOLOGY = Dialect()
+
+
 def read(path: str) -> Source:
     """Read a YAML file; its own text is all that is looked at.
 
@@ -35,13 +55,13 @@ def read(path: str) -> Source:
         InputError: the file cannot be read, or is not one YAML document of the subset that is allowed.
 
     """
-    return parse(path, _text(path))
+    return parse(path, read_text(path))
 
 
-def parse(path: str, text: str) -> Source:
+def parse(path: str, text: str, dialect: Dialect = TOPOLOGY) -> Source:
     """Read YAML text as if it stood in the file `path`."""
     source = Source(path, text)
-    builder = _Builder(source)
+    builder = _Builder(source, dialect)
     loader = None
     try:
         loader = _Loader(text)
@@ -57,12 +77,18 @@ def parse(path: str, text: str) -> Source:
     finally:
         if loader is not None:
             loader.dispose()
-    if not builder.documents:
-        raise InputError(source.diagnose((1, 1), "the file is empty", hint='start with "nodes:"'))
+    if not builder.documents and dialect.start:
+        raise InputError(source.diagnose((1, 1), "the file is empty", hint=f'start with "{dialect.start}"'))
     return source
 
 
-def _text(path: str) -> str:
+def read_text(path: str) -> str:
+    """Read a file's text.
+
+    Raises:
+        InputError: the file cannot be read, is too large, or is not UTF-8.
+
+    """
     try:
         with open(path, "rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -83,7 +109,7 @@ def _text(path: str) -> str:
 class _Frame:
     """A mapping or a list that is still open."""
 
-    __slots__ = ("anchor", "key", "marks", "position", "size", "value")
+    __slots__ = ("anchor", "key", "marks", "merged", "position", "size", "value")
 
     def __init__(self, value: dict[str, Any] | list[Any], position: tuple[int, int], anchor: str | None) -> None:
         """Open it at a position."""
@@ -93,6 +119,7 @@ class _Frame:
         self.marks: dict[Any, Mark] = {}
         self.key: tuple[str, int, int] | None = None
         self.size = 1
+        self.merged: list[dict[str, Any]] = []
 
 
 class _Known(NamedTuple):
@@ -105,9 +132,10 @@ class _Known(NamedTuple):
 class _Builder:
     """Turns parser events into values, without recursion and with every bound checked on the way."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, dialect: Dialect) -> None:
         """Start with no document."""
         self.source = source
+        self.dialect = dialect
         self.documents = 0
         self._open: list[_Frame] = []
         self._anchors: dict[str, _Known | None] = {}
@@ -124,6 +152,8 @@ class _Builder:
             self._start(event, position, {} if kind == "MappingStartEvent" else [])
         elif kind in ("MappingEndEvent", "SequenceEndEvent"):
             frame = self._open.pop()
+            if frame.merged:
+                self._merge(frame)
             self.source.marks[id(frame.value)] = frame.marks
             self._put(_Known(frame.value, frame.size), frame.position, frame.anchor)
         elif kind == "AliasEvent":
@@ -134,7 +164,7 @@ class _Builder:
     def _document(self, position: tuple[int, int]) -> None:
         self.documents += 1
         if self.documents > 1:
-            raise self._refuse(position, "a second document begins here", "keep one topology per file")
+            raise self._refuse(position, "a second document begins here", f"keep one {self.dialect.document} per file")
 
     def _refuse(self, position: tuple[int, int], summary: str, hint: str, detail: str = "") -> InputError:
         return InputError(self.source.diagnose(position, summary, detail, hint))
@@ -161,7 +191,9 @@ class _Builder:
         return self._refuse(position, "a key must be a word, not a list or a mapping", "quote it")
 
     def _scalar(self, event: Any, position: tuple[int, int]) -> None:
-        self._tag(event, position)
+        meaning = self.dialect.tags.get(event.tag)
+        if meaning is None:
+            self._tag(event, position)
         frame = self._open[-1] if self._open else None
         if frame is not None and frame.key is None and isinstance(frame.value, dict):
             if event.anchor:
@@ -169,10 +201,13 @@ class _Builder:
             self._key(frame, event.value, position)
             return
         plain = event.implicit[0] and not event.style
-        value = resolve(event.value) if plain else event.value
+        value = meaning(event.value) if meaning else self.dialect.resolve(event.value) if plain else event.value
         self._put(_Known(value, 1), position, event.anchor)
 
     def _key(self, frame: _Frame, key: str, position: tuple[int, int]) -> None:
+        if key == "<<" and self.dialect.merges:
+            frame.key = (key, *position)
+            return
         if key == "<<":
             raise self._refuse(position, "the merge key << is not part of YAML 1.2", 'use "groups" or "defaults"')
         if key in frame.value:
@@ -213,6 +248,26 @@ class _Builder:
             frame.value.append(known.value)
         elif frame.key is not None:
             key, line, column = frame.key
+            frame.key = None
+            if key == "<<":
+                frame.merged.extend(self._mappings(known.value, position))
+                return
             frame.value[key] = known.value
             frame.marks[key] = Mark(line, column, *position)
-            frame.key = None
+
+    def _mappings(self, value: Any, position: tuple[int, int]) -> list[dict[str, Any]]:
+        found = value if isinstance(value, list) else [value]
+        if not all(isinstance(one, dict) for one in found):
+            raise self._refuse(position, "only mappings can be merged", 'write "<<: *name", the alias of a mapping')
+        return found
+
+    def _merge(self, frame: _Frame) -> None:
+        """Put what is merged before a mapping's own keys, which win, as does the first of several."""
+        assert isinstance(frame.value, dict)
+        own, marks = dict(frame.value), dict(frame.marks)
+        frame.value.clear()
+        for one in reversed(frame.merged):
+            frame.value.update(one)
+            frame.marks.update(self.source.marks[id(one)])
+        frame.value.update(own)
+        frame.marks.update(marks)

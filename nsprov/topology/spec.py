@@ -77,14 +77,24 @@ class InterfaceSpec(InterfaceDefaults):
     mac: Optional[str] = None
 
 
-class BridgeDefaults(Spec):
-    """What every bridge has that does not say otherwise."""
+Tunnel = Annotated[Optional[Literal["vxlan", "gre", "wireguard"]], trusting("vxlan")]
+"""What joins hosts, where a link or a bridge leads from one to another."""
+
+
+class AnyBridge(Spec):
+    """What a bridge may say wherever it is."""
 
     stp: Optional[Flag] = None
     mtu: Optional[Integer] = None
 
 
-class InnerBridgeSpec(BridgeDefaults):
+class BridgeDefaults(AnyBridge):
+    """What every bridge has that does not say otherwise."""
+
+    tunnel: Tunnel = None
+
+
+class InnerBridgeSpec(AnyBridge):
     """A bridge inside a node."""
 
     address: Many = None
@@ -94,7 +104,7 @@ class InnerBridgeSpec(BridgeDefaults):
 
 
 class BridgeSpec(BridgeDefaults):
-    """A bridge on a host."""
+    """A bridge on a host, or on each host that has a node on it."""
 
     host: Optional[str] = None
     address: Many = None
@@ -168,6 +178,7 @@ class GroupSpec(Spec):
     """What a node may say; groups and defaults may say it for many."""
 
     host: Optional[str] = None
+    weight: Optional[Integer] = None
     namespaces: Namespaces = None
     hostname: Optional[str] = None
     interfaces: Optional[dict[str, Optional[InterfaceSpec]]] = None
@@ -198,10 +209,11 @@ class LinkDefaults(Spec):
     """What every link has that does not say otherwise."""
 
     mtu: Optional[Integer] = None
+    tunnel: Tunnel = None
 
 
 class LinkSpec(LinkDefaults):
-    """A veth pair between two nodes, or between a node and the host."""
+    """A veth pair between two nodes, or between a node and the host; a tunnel between nodes of two hosts."""
 
     endpoints: list[str] = Field(json_schema_extra={"minItems": 2, "maxItems": 2})
     addresses: Annotated[
@@ -230,6 +242,20 @@ class PoolsSpec(Spec):
     links: str = "10.254.0.0/16"
 
 
+class TunnelsSpec(Spec):
+    """What all tunnels between hosts have in common: a UDP port, and how large a packet the network below takes."""
+
+    port: Optional[Integer] = None
+    mtu: Optional[Integer] = None
+
+
+class PlacementSpec(Spec):
+    """How nodes that may live on several hosts are shared out, and on which hosts nodes live that name none."""
+
+    policy: Annotated[Optional[Literal["spread", "pack", "near"]], trusting("spread")] = None
+    hosts: Optional[str] = None
+
+
 class DefaultsSpec(Spec):
     """Laid under every node, interface, bridge, link and workload."""
 
@@ -247,6 +273,8 @@ class TopologySpec(Spec):
     prefix: Optional[str] = None
     vars: Optional[dict[str, Any]] = None
     pools: Optional[PoolsSpec] = None
+    placement: Optional[PlacementSpec] = None
+    tunnels: Optional[TunnelsSpec] = None
     defaults: Optional[DefaultsSpec] = None
     groups: Optional[dict[str, Optional[GroupSpec]]] = None
     bridges: Optional[dict[str, Optional[BridgeSpec]]] = None
