@@ -6,6 +6,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from nsprov.kernel import encapsulation
 from nsprov.kernel.rtnl import (
     ATTRIBUTE_FORMAT,
     HEADER_FORMAT,
@@ -69,6 +70,7 @@ def parse_link(data: bytes, start: int, end: int) -> Link:
     info = attributes(data, *found[18]) if 18 in found else {}
     kind = _string(data, info.get(1))
     stp = kind == "bridge" and 2 in info and bool(_number(data, attributes(data, *info[2]).get(5)))
+    tunnel = encapsulation.parse(kind, data, attributes(data, *info[2])) if 2 in info and kind in encapsulation.KINDS else None
     mac = found.get(1)
     return Link(
         ifindex=index,
@@ -83,6 +85,7 @@ def parse_link(data: bytes, start: int, end: int) -> Link:
         kind=kind,
         stp=stp,
         altnames=tuple(_altnames(data, *found[52])) if 52 in found else (),
+        tunnel=tunnel,
     )
 
 

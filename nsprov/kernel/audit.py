@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import TYPE_CHECKING
 
-from nsprov.errors import Diagnostic
-from nsprov.kernel import libc
+from nsprov.errors import Diagnostic, InputError
+from nsprov.kernel import hierarchies, libc
 from nsprov.kernel.cgroups import members
-from nsprov.kernel.lab import ETC_NETNS, RUN
+from nsprov.kernel.lab import ETC_NETNS, RUN, labs
 from nsprov.kernel.machine import MARK, Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from nsprov.kernel.rtnl import Link
+
+_LOCK = ".lock"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
 def audit(lab: str) -> list[Diagnostic]:
@@ -22,17 +28,44 @@ def audit(lab: str) -> list[Diagnostic]:
     return [*_links(kernel), *_namespaces(kernel), *_users(kernel), *_groups(kernel), *_mounts(kernel), *_paths(kernel)]
 
 
+def checked(lab: str) -> str:
+    """Give a lab's name if it is one: it becomes part of paths.
+
+    Raises:
+        InputError: it is none.
+
+    """
+    if not _NAME.fullmatch(lab):
+        hint = "use letters, digits and -, beginning with a letter, 32 at most"
+        raise InputError(Diagnostic(f'"{lab}" is no name of a lab', hint=hint))
+    return lab
+
+
+def traces() -> list[str]:
+    """Name every lab of which something is on this host: a file system, a lock, a control group, a mark on a link."""
+    found = {*labs(), *hierarchies.labs()}
+    with contextlib.suppress(FileNotFoundError):
+        found.update(name[: -len(_LOCK)] for name in os.listdir(RUN) if name.endswith(_LOCK))
+    found.update(link.alias[len(MARK) :].partition("/")[0] for _, link in _marked(Kernel("audit")))
+    return sorted(name for name in found if _NAME.fullmatch(name))
+
+
 def _links(kernel: Kernel) -> Iterator[Diagnostic]:
-    """Links with the lab's mark in this and in every namespace that a process or a pin keeps."""
+    """Links with the lab's mark."""
+    for where, link in _marked(kernel):
+        if link.alias.startswith(f"{MARK}{kernel.lab.name}/"):
+            yield Diagnostic(f'link "{link.name}" is there', where, f"Its mark is {link.alias}.")
+
+
+def _marked(kernel: Kernel) -> Iterator[tuple[str, Link]]:
+    """Give links with a mark in this and in every namespace that a process or a pin keeps, with where they are."""
     for where, fd in [("the host", None), *_network_namespaces()]:
         probe = f"?{where}"
         with kernel.namespaces.inside("net", fd):
             if fd is not None:
                 os.close(fd)
             links = kernel.netlink.links_here(probe)
-        for link in links:
-            if link.alias.startswith(f"{MARK}{kernel.lab.name}/"):
-                yield Diagnostic(f'link "{link.name}" is there', where, f"Its mark is {link.alias}.")
+        yield from ((where, link) for link in links if link.alias.startswith(MARK))
 
 
 def _network_namespaces() -> Iterator[tuple[str, int]]:

@@ -128,6 +128,18 @@ class Hierarchies:
         return bool(self.version(controller)) and os.access(self.root(controller), os.W_OK)
 
 
+def labs() -> set[str]:
+    """Name the labs that have groups on this host."""
+    prefix = "nsprov."
+    return {
+        name[len(prefix) :]
+        for mount, _ in _cgroup_mounts()
+        if os.path.isdir(mount.path)
+        for name in os.listdir(mount.path)
+        if name.startswith(prefix)
+    }
+
+
 def _cgroup_mounts() -> Iterator[tuple[Mount, set[str] | None]]:
     """Read the cgroup mounts that nothing hides, each with its options, `None` for version 2 (proc(5), mountinfo)."""
     for line in _read("/proc/self/mountinfo").splitlines():

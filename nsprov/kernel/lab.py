@@ -31,7 +31,7 @@ from nsprov.errors import Diagnostic, KernelError, Locked
 from nsprov.kernel import libc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 RUN = "/run/nsprov"
 PINS = f"{RUN}/.pins"
@@ -136,11 +136,8 @@ class Lab:
 
     def write(self, name: str, content: dict[str, object]) -> None:
         """Write one of the lab's own JSON files whole or not at all."""
-        path = f"{self.root}/{name}"
-        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(json.dumps(content, separators=(",", ":")))
-        os.rename(f"{path}.new", path)
+        draft(f"{self.root}/{name}", content)
+        accept(f"{self.root}/{name}")
 
     def forget(self, name: str) -> None:
         """Remove one of the lab's own JSON files; an absent one is forgotten already."""
@@ -148,8 +145,10 @@ class Lab:
             os.unlink(f"{self.root}/{name}")
 
     @contextlib.contextmanager
-    def locked(self, holder: str) -> Iterator[None]:
+    def locked(self, holder: str, wait: Callable[[str], bool] = lambda _holder: False) -> Iterator[None]:
         """Hold the lab's lock; the kernel frees it when this process dies. What is made meanwhile, others may not write.
+
+        `wait` is told who else holds it, takes its time, and tells whether to try again.
 
         Raises:
             Locked: another run holds it; the diagnostic says who and since when.
@@ -159,7 +158,7 @@ class Lab:
         try:
             _open_run()
             try:
-                fd = self._take(holder)
+                fd = self._take(holder, wait)
             except BaseException:
                 _close_run()
                 raise
@@ -175,7 +174,7 @@ class Lab:
         """Make a directory that labs share with others, and remember that it is ours to remove."""
         make_shared(path)
 
-    def _take(self, holder: str) -> int:
+    def _take(self, holder: str, wait: Callable[[str], bool]) -> int:
         while True:
             fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
@@ -183,6 +182,8 @@ class Lab:
             except BlockingIOError:
                 text = os.read(fd, 4096).decode(errors="replace")
                 os.close(fd)
+                if wait(text):
+                    continue
                 raise _locked(self.name, text) from None
             # The holder unlinks the file when the lab is gone: a lock on an unlinked file protects nothing.
             with contextlib.suppress(FileNotFoundError):
@@ -200,6 +201,18 @@ class Lab:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.lock)
         _close_run()
+
+
+def draft(path: str, content: dict[str, object]) -> None:
+    """Write what a JSON file is to become, beside it."""
+    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(json.dumps(content, separators=(",", ":")))
+
+
+def accept(path: str) -> None:
+    """Put what was drafted last in the place of a JSON file."""
+    os.rename(f"{path}.new", path)
 
 
 def make_shared(path: str) -> None:

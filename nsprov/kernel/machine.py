@@ -9,6 +9,7 @@ import contextlib
 import os
 import resource
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nsprov.kernel import attach, namespaces
@@ -19,6 +20,8 @@ from nsprov.kernel.mounts import Mounts
 from nsprov.kernel.namespaces import Namespaces
 from nsprov.kernel.netlink import EVERYTHING, Dump, Interest, Netlink, Request
 from nsprov.kernel.rtnl import LinkSettings, delete_group, delete_link, set_link
+from nsprov.kernel.wgkeys import Keys
+from nsprov.kernel.wireguard import Wireguard
 from nsprov.plan.resource import Ref
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ class Kernel:
         self.files = Files(self.lab, self.namespaces)
         self.mounts = Mounts(self.namespaces, self.lab)
         self.cgroups = Cgroups(lab)
+        self.wireguard = Wireguard(self.namespaces)
+        self.keys = Keys(self.lab)
         self.seen = Snapshot(self)
         self.heed: Callable[[], None] = lambda: None
         """What waits long calls this again and again; it raises when nobody wants us to go on."""
@@ -199,6 +204,19 @@ class Snapshot:
     def links(self, node: str) -> dict[str, Link]:
         """Give a node's links by name."""
         return {link.name: link for link in self.dump(node).links}
+
+    def widen(self, node: str) -> None:
+        """Read all links of a node from now on, and not only those that are in focus."""
+        interest = self._interests.get(node)
+        if interest is not None and interest.links is not None:
+            self._interests[node] = replace(interest, links=None)
+            self._dumps.pop(node, None)
+
+    def master(self, node: str, link: Link) -> str:
+        """Name the bridge whose port a link is; nothing if it is none's."""
+        if not link.master:
+            return ""
+        return next((other.name for other in self.dump(node).links if other.ifindex == link.master), "?")
 
     def marked_links(self, nodes: list[str], kind: str) -> Iterator[tuple[str, Link, Ref, bool]]:
         """Give the links of a kind that bear this lab's mark: node, link, ref, whether it is the peer end."""

@@ -164,9 +164,10 @@ class Netlink:
             _receive(connection, first, len(batch), take, dumps=bool(dumps))
 
     def dump_raw(self, node: str, message: rtnl.Message) -> list[bytes]:
-        """Send one dump request and give the messages of its answer, each with its header."""
+        """Send one request, a dump or not, and give the messages of its answer, each with its header."""
         found: list[bytes] = []
-        self._ask(node, [], [message], lambda _kind, data, start, end: found.append(data[start - 16 : end]))
+        singles, dumps = ([], [message]) if message.flags & rtnl.NLM_F_DUMP else ([message], [])
+        self._ask(node, singles, dumps, lambda _kind, data, start, end: found.append(data[start - 16 : end]))
         return found
 
     def ifindex(self, node: str, name: str) -> int:

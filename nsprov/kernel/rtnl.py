@@ -74,6 +74,16 @@ class VethEnd:
     netns: int | None = None
 
 
+class Tunnel(NamedTuple):
+    """What a tunnel's link is to its other ends: `id` is a VNI or a key, `port` a UDP port; VXLAN names no `remote` here."""
+
+    id: int
+    port: int
+    local: str
+    remote: str
+    learning: bool
+
+
 class Link(NamedTuple):
     """A link as the kernel tells it; `peer` and `peer_netns` are IFLA_LINK and IFLA_LINK_NETNSID."""
 
@@ -89,6 +99,7 @@ class Link(NamedTuple):
     kind: str
     stp: bool
     altnames: tuple[str, ...]
+    tunnel: Tunnel | None = None
 
 
 class Address(NamedTuple):

@@ -15,6 +15,7 @@ from nsprov.kinds import (
     cgroup,
     cgroupns,
     file,
+    gretap,
     init,
     ipcns,
     mntns,
@@ -27,6 +28,8 @@ from nsprov.kinds import (
     userns,
     utsns,
     veth,
+    vxlan,
+    wireguard,
     workload,
 )
 
@@ -63,7 +66,7 @@ class Kind(Protocol[R]):
 
 KINDS: tuple[Kind[Any], ...] = (
     *(attachment, userns, netns, utsns, ipcns, cgroup, cgroupns, timens, init),
-    *(sysctl, file, bridge, veth, mntns, address, neighbour, route, rule, workload),
+    *(sysctl, file, bridge, wireguard, veth, vxlan, gretap, mntns, address, neighbour, route, rule, workload),
 )
 """All kinds, in the order in which those of one level are acted on."""
 

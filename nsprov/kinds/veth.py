@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from nsprov.kernel.netlink import Request
-from nsprov.kernel.rtnl import LinkSettings, Message, VethEnd, add_altname, new_veth, set_link
+from nsprov.kernel.rtnl import LinkSettings, VethEnd, add_altname, new_veth, set_link
 from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _observed(kernel: Kernel, ref: Ref, want: Veth | None, ends: dict[bool, tupl
             fields[f"{prefix}mac"] = link.mac
             fields[f"{prefix}mtu"] = link.mtu
             fields[f"{prefix}state"] = "up" if link.up else "down"
-            fields[f"{prefix}master"] = _master(kernel, place_, link)
+            fields[f"{prefix}master"] = kernel.seen.master(place_, link)
     return Veth(
         node=node,
         ifname=ifname,
@@ -164,12 +164,6 @@ def _observed(kernel: Kernel, ref: Ref, want: Veth | None, ends: dict[bool, tupl
         intact=intact,
         **fields,  # type: ignore[arg-type]  # the names above are Veth's own
     )
-
-
-def _master(kernel: Kernel, node: str, link: Link) -> str:
-    if not link.master:
-        return ""
-    return next((other.name for other in kernel.seen.dump(node).links if other.ifindex == link.master), "?")
 
 
 def obstacles(kernel: Kernel, wants: Sequence[Veth]) -> Mapping[Ref, str]:
@@ -182,7 +176,7 @@ def create(kernel: Kernel, wants: Sequence[Veth]) -> None:
     for start in range(0, len(wants), _CHUNK):
         chunk = wants[start : start + _CHUNK]
         with kernel.namespaces.opened(end.node for want in chunk for end in _ends(want)) as pins:
-            kernel.netlink.send(Request(HOST, _new(kernel, want, pins), want.ref()) for want in chunk)
+            kernel.netlink.send(_new(kernel, want, pins) for want in chunk)
     kernel.netlink.send(
         Request(end.node, set_link(0, _settings(kernel, want, end)), want.ref()) for want in wants for end in _ends(want)
     )
@@ -192,15 +186,19 @@ def create(kernel: Kernel, wants: Sequence[Veth]) -> None:
             kernel.netlink.send([Request(want.peer_node, add_altname(index, want.peer_altname), want.ref())])
 
 
-def _new(kernel: Kernel, want: Veth, pins: Mapping[str, int]) -> Message:
-    """Put the host's end first: only the first end of the request can be given a master and be up."""
+def _new(kernel: Kernel, want: Veth, pins: Mapping[str, int]) -> Request:
+    """Put the host's end first: only the first end of the request can be given a master and be up.
+
+    It is asked for where it is to be: before Linux 6.15 its name must be free in the namespace that the request comes from.
+    """
     first, second = sorted(_ends(want), key=lambda end: end.node != HOST)
     master = kernel.netlink.ifindex(first.node, first.master) if first.master else None
     up = first.state == "up" and first.node == HOST
-    return new_veth(
-        VethEnd(first.ifname, first.mac, first.mtu, master, up, pins.get(first.node)),
+    message = new_veth(
+        VethEnd(first.ifname, first.mac, first.mtu, master, up),
         VethEnd(second.ifname, second.mac, second.mtu, netns=pins.get(second.node)),
     )
+    return Request(first.node, message, want.ref())
 
 
 def _settings(kernel: Kernel, want: Veth, end: _End) -> LinkSettings:

@@ -5,57 +5,47 @@ Templates are rendered and names and MACs allocated here, so that nothing is lef
 
 from __future__ import annotations
 
-import socket
 from collections import defaultdict
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from nsprov import render
-from nsprov.errors import Diagnostic, InputError
-from nsprov.kinds import address, attachment, bridge, file, neighbour, netns, route, rule, sysctl, veth
-from nsprov.plan.resource import HOST
+from nsprov.kinds import attachment, file, neighbour, netns, route, rule, sysctl
 from nsprov.resolve import isolation
-from nsprov.topology import names
-from nsprov.topology.model import HOST_NODE
+from nsprov.resolve.tunnels import plan as plan_tunnels
+from nsprov.resolve.wires import Wires, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nsprov.plan.resource import Ref, Resource
-    from nsprov.topology.model import Bridge, Dns, Endpoint, Interface, Link, Node, Route, Topology
+    from nsprov.resolve.tunnels import Tunnels
+    from nsprov.topology.model import Dns, Node, Route, Topology
 
 ETC_HOSTS, ETC_HOSTNAME, ETC_RESOLV = "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"
-_USUAL_MTU = 1500
 
 
-def resolve(topology: Topology) -> dict[str, dict[Ref, Resource]]:
-    """Give what must hold on each host that the topology names.
+def resolve(topology: Topology, tunnels: Tunnels | None = None) -> dict[str, dict[Ref, Resource]]:
+    """Give what must hold on each host that the topology names; `tunnels` are as planned for what leads across hosts.
 
-    Raises:
-        InputError: a link or a bridge spans hosts, which this version cannot join.
-
+    Without them, they are planned as if nothing were known of the hosts.
     """
-    _refuse_cross_host(topology)
+    wires = Wires(topology, plan_tunnels(topology) if tunnels is None else tunnels)
     states: dict[str, dict[Ref, Resource]] = defaultdict(dict)
     common, maps = _common_hosts(topology), isolation.id_maps(topology)
     shared: set[str] = set()
     for node in topology.nodes.values():
         state = states[node.host]
         own = _attached if node.attach else partial(_own, common=common, maps=maps.get(node.name))
-        for resource in (*own(topology, node), *_network(topology, node)):
+        for resource in (*own(topology, node), *_network(wires, node)):
             state[resource.ref()] = resource
         if not node.hosts and not node.attach and node.host not in shared:
             shared.add(node.host)
             hosts = file.File(owner=file.LAB, path=ETC_HOSTS, content=common)
             state[hosts.ref()] = hosts
-    for host in sorted(_hosts_of_bridges(topology) | states.keys()):
-        for resource in _host_bridges(topology, host):
-            states[host][resource.ref()] = resource
-    for link in topology.links:
-        host = topology.nodes[_inner(link)[0].node].host
-        for resource in _link(topology, link):
-            states[host][resource.ref()] = resource
+    for host, resource in wires.between():
+        states[host][resource.ref()] = resource
     return dict(states)
 
 
@@ -83,14 +73,8 @@ def _own(topology: Topology, node: Node, common: str, maps: isolation.Maps) -> I
         yield sysctl.Sysctl(node=node.name, key=key, value=" ".join(value.split()))
 
 
-def _network(topology: Topology, node: Node) -> Iterator[Resource]:
-    ports = {port: inner.name for inner in node.bridges.values() for port in inner.ports}
-    for inner in node.bridges.values():
-        yield from _bridge(topology, node.name, inner)
-    for interface in node.interfaces.values():
-        if interface.bridge is not None:
-            yield _port(topology, node, interface, ports.get(interface.name, ""))
-        yield from _addresses(node.name, interface)
+def _network(wires: Wires, node: Node) -> Iterator[Resource]:
+    yield from wires.inside(node)
     yield from _policy(node)
 
 
@@ -151,102 +135,6 @@ def _common_hosts(topology: Topology) -> str:
     return render.render_builtin("hosts.j2", entries=entries)
 
 
-def _port(topology: Topology, node: Node, interface: Interface, master: str) -> veth.Veth:
-    """Give the pair between a node's interface and the host's bridge that it is on."""
-    host_bridge = topology.bridges[str(interface.bridge)]
-    name, altname = names.port_name(topology.prefix, node.name, interface.name, topology.name)
-    mtu = interface.mtu or host_bridge.mtu or _USUAL_MTU
-    return veth.Veth(
-        node=node.name,
-        ifname=interface.name,
-        peer_node=HOST,
-        peer_ifname=name,
-        mac=interface.mac or names.mac(topology.name, node.name, interface.name),
-        peer_mac=names.mac(topology.name, node.name, f"{interface.name}~"),
-        mtu=mtu,
-        peer_mtu=mtu,
-        master=master,
-        peer_master=host_bridge.name,
-        state="up",
-        peer_state="up",
-        peer_altname=altname,
-    )
-
-
-def _link(topology: Topology, link: Link) -> Iterator[Resource]:
-    (first, second), flipped = _inner(link), link.endpoints[0].node == HOST_NODE
-    macs = [names.mac(topology.name, end.node, end.interface) for end in (first, second)]
-    masters, mtus = [], []
-    for position, end in enumerate((first, second)):
-        inside = topology.nodes.get(end.node)
-        interface = inside.interfaces.get(end.interface) if inside else None
-        given = link.macs[1 - position if flipped else position]
-        macs[position] = (interface.mac if interface else None) or given or macs[position]
-        mtus.append((interface.mtu if interface else None) or link.mtu or _USUAL_MTU)
-        held = (inner.name for inner in inside.bridges.values() if end.interface in inner.ports) if inside else iter(())
-        masters.append(next(held, ""))
-    yield veth.Veth(
-        node=first.node,
-        ifname=first.interface,
-        peer_node=HOST if second.node == HOST_NODE else second.node,
-        peer_ifname=second.interface,
-        mac=macs[0],
-        peer_mac=macs[1],
-        mtu=mtus[0],
-        peer_mtu=mtus[1],
-        master=masters[0],
-        peer_master=masters[1],
-        state="up",
-        peer_state="up",
-    )
-    if second.node == HOST_NODE:
-        for text in link.addresses[0 if flipped else 1]:
-            yield _address(HOST, second.interface, text, nodad=True)
-
-
-def _inner(link: Link) -> tuple[Endpoint, Endpoint]:
-    """Give the ends with one that is in a node first."""
-    first, second = link.endpoints
-    return (second, first) if first.node == HOST_NODE else (first, second)
-
-
-def _bridge(topology: Topology, node: str, given: Bridge) -> Iterator[Resource]:
-    mac = given.mac or names.bridge_mac(topology.name, f"{node}/{given.name}" if node else given.name)
-    yield bridge.Bridge(node=node, name=given.name, mac=mac, mtu=given.mtu or _USUAL_MTU, stp=given.stp)
-    for text in given.addresses:
-        yield _address(node, given.name, text, nodad=True)
-
-
-def _hosts_of_bridges(topology: Topology) -> set[str]:
-    return {given.host for given in topology.bridges.values()}
-
-
-def _host_bridges(topology: Topology, host: str) -> Iterator[Resource]:
-    for given in topology.bridges.values():
-        if given.host == host:
-            yield from _bridge(topology, HOST, given)
-
-
-def _addresses(node: str, interface: Interface) -> Iterator[Resource]:
-    for text in interface.addresses:
-        yield _address(node, interface.name, text, nodad=interface.nodad)
-
-
-def _address(node: str, dev: str, text: str, *, nodad: bool) -> address.Address:
-    length = text.partition("/")[2]
-    plain_text = plain(text)
-    # The loopback takes no part in duplicate address detection, and the kernel keeps no such flag there.
-    flag = nodad if ":" in plain_text else None
-    return address.Address(node=node, dev=dev, address=f"{plain_text}/{length}", nodad=flag)
-
-
-def plain(text: str) -> str:
-    """Give an address without its prefix length in the one form that inet_ntop(3) knows."""
-    bare = text.partition("/")[0]
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    return socket.inet_ntop(family, socket.inet_pton(family, bare))
-
-
 def _route(node: str, way: Route) -> route.Route:
     length = way.to.partition("/")[2]
     to = f"{plain(way.to)}/{length}"
@@ -265,24 +153,3 @@ def _route(node: str, way: Route) -> route.Route:
         source=plain(way.src) if way.src else "",
         nexthops=hops,
     )
-
-
-def _refuse_cross_host(topology: Topology) -> None:
-    found = []
-    for link in topology.links:
-        placed = {topology.nodes[end.node].host for end in link.endpoints if end.node != HOST_NODE}
-        if len(placed) > 1:
-            found.append((" - ".join(map(str, link.endpoints)), sorted(placed)))
-    for node in topology.nodes.values():
-        for interface in node.interfaces.values():
-            if interface.bridge is not None and topology.bridges[interface.bridge].host != node.host:
-                where = sorted({node.host, topology.bridges[interface.bridge].host})
-                found.append((f"{node.name}:{interface.name} - {interface.bridge}", where))
-    if found:
-        hint = "give all its ends the same `host`"
-        raise InputError(
-            *(
-                Diagnostic(f'link "{link}" spans hosts', topology.path, f"This version joins no hosts: {', '.join(w)}.", hint)
-                for link, w in found
-            )
-        )

@@ -4,6 +4,8 @@ The cases are in `<kind>/*.yaml` beside this file:
 
     case:      what it is about
     lab:       the lab's name, where it is not "t"
+    needs:     a type of links that not every kernel has; without it there is no such case
+    keys:      private keys of WireGuard that this host has
     setup:     commands that make what is there without us; teardown: those that take it away again
     given:     resources of any kind that are there first, each {kind: fields}
     want:      the resource that the case is about, {kind: fields}
@@ -22,7 +24,9 @@ import pytest
 import yaml
 
 from nsprov.agent.run import Run
-from nsprov.kernel import libc
+from nsprov.kernel import libc, linktypes
+from nsprov.kernel.machine import Kernel
+from nsprov.kernel.wireguard import raw_key
 from nsprov.kinds import BY_NAME, KINDS, SCHEMAS
 from nsprov.plan.change import REPLACE, UPDATE
 from nsprov.plan.resource import comparable, decode
@@ -84,6 +88,9 @@ def identity(run_command):
             "file": lambda: inode(f"/run/nsprov/{LAB}/files/{resource.source()}"),
             "bridge": lambda: index(resource.node, resource.name, names),
             "veth": lambda: index(resource.node, resource.ifname, names),
+            "wireguard": lambda: index("", resource.name, names),
+            "vxlan": lambda: index(resource.node, resource.ifname, names),
+            "gretap": lambda: index(resource.node, resource.ifname, names),
         }
         return kinds.get(resource.kind, lambda: None)()
 
@@ -164,6 +171,9 @@ def around(case, host, run_command):
 @pytest.mark.parametrize(("case", "kind"), list(_cases()))
 def test_contract(case, kind, labs, identity, run_command, forked):
     """A resource is created, edited, repaired and deleted, each in one run after which the plan is empty."""
+    if "needs" in case and (lacking := forked(lambda: linktypes.lacks(Kernel(LAB), case["needs"]))):
+        pytest.skip(lacking)
+    labs.keys = tuple(map(raw_key, case.get("keys", ())))
     told = Case(labs, case, identity)
     assert told.want.kind == kind
     labs.up(LAB, *told.given)
@@ -194,7 +204,8 @@ def test_every_field_is_edited():
     edited = {(name, field) for case, name in (p.values for p in _cases()) for edit in case.get("edits", ()) for field in edit}
     fields = {(kind.NAME, name) for kind in KINDS for name, _ in comparable(kind.SCHEMA)}
 
-    observed = {("veth", "intact"), ("attachment", "current"), ("workload", "state")}
+    movable = {(kind, "intact") for kind in ("veth", "vxlan", "gretap", "wireguard")}
+    observed = {*movable, ("attachment", "current"), ("workload", "state")}
     assert fields - edited == {*observed, ("workload", "mnt")}  # another mount namespace is another init
 
 

@@ -25,6 +25,7 @@ BEFORE = [
     ["address", {"node": "", "dev": "br0", "address": "10.50.0.1/24"}],
     ["veth", {"node": "a", "ifname": "eth0", "peer_node": "", "peer_ifname": "a-eth0", "peer_master": "br0", "state": "up"}],
     ["veth", {"node": "a", "ifname": "eth1", "peer_node": "b", "peer_ifname": "eth1", "state": "up", "peer_state": "up"}],
+    ["vxlan", {"node": "b", "ifname": "eth2", "vni": 7101, "port": 4789, "local": "10.9.0.1", "remotes": ["10.9.0.2"]}],
     ["address", {"node": "a", "dev": "eth1", "address": "10.0.0.1/24"}],
     ["address", {"node": "a", "dev": "eth1", "address": "fd00::1/64", "nodad": True}],
     ["sysctl", {"node": "a", "key": "net.ipv4.ip_forward", "value": "1"}],
@@ -46,6 +47,7 @@ AFTER = [
     ["address", {"node": "", "dev": "br1", "address": "10.50.0.1/24"}],
     ["veth", {"node": "a", "ifname": "eth0", "peer_node": "", "peer_ifname": "a-eth0", "peer_master": "br1", "state": "up"}],
     ["veth", {"node": "a", "ifname": "eth1", "peer_node": "c", "peer_ifname": "eth1", "state": "up", "peer_state": "up"}],
+    ["vxlan", {"node": "c", "ifname": "eth2", "vni": 7101, "port": 4789, "local": "10.9.0.1", "remotes": ["10.9.0.3"]}],
     ["address", {"node": "a", "dev": "eth1", "address": "10.0.0.1/24"}],
     ["sysctl", {"node": "a", "key": "net.ipv4.ip_forward", "value": "0"}],
     ["neighbour", {"node": "a", "dev": "eth1", "address": "10.0.0.2", "lladdr": "02:00:00:00:00:03"}],
@@ -83,8 +85,8 @@ def kill_everywhere(labs, prepare, rows, repair):
 
 
 def test_all_kinds_are_in_it():
-    """No kind is forgotten; the others are in `test_killed_full.py`, and attached networks in `test_attach.py`."""
-    full = {"userns", "ipcns", "cgroupns", "timens", "init", "workload", "attachment"}
+    """No kind is forgotten: the others are in `test_killed_full.py`, `test_attach.py`, and for their kernels in `tests/vm`."""
+    full = {"userns", "ipcns", "cgroupns", "timens", "init", "workload", "attachment", "gretap", "wireguard"}
     assert {kind.NAME for kind in KINDS} - full == {row[0] for row in BEFORE} == {row[0] for row in AFTER}
 
 

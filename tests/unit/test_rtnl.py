@@ -284,6 +284,7 @@ bridges = st.builds(
     kind=st.just("bridge"),
     stp=flags,
     altnames=st.just(()),
+    tunnel=st.none(),
 )
 
 
