@@ -12,6 +12,7 @@
     ├── Locked                  exit 8    another run holds the lab
     ├── NothingMatched          exit 9    a pattern, a node name or a host name matched nothing
     └── Interrupted             exit 130  Ctrl-C, changes rolled back
+        └── Terminated          exit 143  SIGTERM or SIGHUP, changes rolled back
 
 This module is part of the agent: standard library only, Python 3.9 and newer.
 """
@@ -125,3 +126,9 @@ class Interrupted(NsprovError):
     """The user interrupted the run; what it had changed was put back."""
 
     exit_code = 130
+
+
+class Terminated(Interrupted):
+    """The controller was told to end by a signal; what it had changed was put back."""
+
+    exit_code = 143

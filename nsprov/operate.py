@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nsprov.errors import Diagnostic, NothingMatched
-from nsprov.fleet import Fleet, Options, opened
+from nsprov.fleet import Fleet, Options, opened, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -111,7 +111,7 @@ class Operation:
 
     def merged(self, verb: str, by_host: Terms, key: Callable[[Any], Any]) -> Iterable[tuple[str, Any]]:
         """Ask each host, and give the rows that they send in the order of `key`."""
-        return self._fleet.merged(self._requests(verb, by_host), key)
+        return streams.merged(self._fleet, self._requests(verb, by_host), key)
 
     def stream(
         self, verb: str, by_host: Terms, take: Callable[[str, Any], None], lost: Callable[[NsprovError], None]
@@ -123,7 +123,7 @@ class Operation:
             if error is not None:
                 lost(error)
 
-        self._fleet.stream(self._requests(verb, by_host), take, ended)
+        streams.stream(self._fleet, self._requests(verb, by_host), take, ended)
 
     def _requests(self, verb: str, by_host: Terms) -> dict[str, Row]:
         return {host: {"verb": verb, "lab": self.lab, **terms} for host, terms in by_host.items()}

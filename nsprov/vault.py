@@ -44,7 +44,7 @@ class _Sealed(NamedTuple):
 
 def is_vault(text: str | bytes) -> bool:
     """Tell whether a text is one that Ansible Vault has encrypted."""
-    return text.startswith(HEADER if isinstance(text, str) else HEADER.encode())
+    return text.startswith(HEADER) if isinstance(text, str) else text.startswith(HEADER.encode())
 
 
 def decrypt(text: str, passwords: Sequence[Password], where: str = "") -> str:

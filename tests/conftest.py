@@ -294,6 +294,8 @@ class Labs:
     def __init__(self) -> None:
         """Remember no lab."""
         self.used: set[str] = set()
+        self.keys: tuple[bytes, ...] = ()
+        """Private keys of WireGuard that each run holds, as if it had made them."""
 
     def up(self, lab: str, *desired: Resource, progress: Callable[..., None] = _nothing) -> Done:
         """Make the host hold these; fail if it does not afterwards."""
@@ -313,7 +315,7 @@ class Labs:
         """Say what would change."""
 
         def work() -> Done:
-            run = Run(lab, {resource.ref(): resource for resource in desired})
+            run = self._run(lab, desired)
             run.look()
             return Done(run.plan().changes, dict(run.observed))
 
@@ -328,10 +330,15 @@ class Labs:
         if any(os.path.lexists(f"/run/nsprov/{lab}") for lab in left):
             subprocess.run(["/bin/sh", "-c", _SCRUB], check=False)
 
-    @staticmethod
-    def _converge(lab: str, desired: Sequence[Resource], progress: Callable[..., None]) -> Done:
+    def _run(self, lab: str, desired: Sequence[Resource]) -> Run:
+        run = Run(lab, {resource.ref(): resource for resource in desired})
+        for key in self.keys:
+            run.kernel.keys.hold(key)
+        return run
+
+    def _converge(self, lab: str, desired: Sequence[Resource], progress: Callable[..., None]) -> Done:
         with Lab(lab).locked("test"):
-            run = Run(lab, {resource.ref(): resource for resource in desired})
+            run = self._run(lab, desired)
             run.look()
             plan = run.plan(with_fingerprint=True)
             run.execute(progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nsprov.agent import inits
 from nsprov.errors import Diagnostic, InputError, Interrupted, NothingMatched
@@ -14,7 +14,6 @@ from nsprov.kernel import logbook
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from nsprov.agent.protocol import LineChannel
     from nsprov.kernel.machine import Kernel
 
     Target = tuple[str, str]
@@ -33,7 +32,14 @@ _OVER = (*_DOWN, "done")
 _LATE: Mapping[str, str] = {"ready": "is not ready within {:g} s", "exit": "has not exited within {:g} s"}
 
 
-def control(kernel: Kernel, channel: LineChannel, request: Mapping[str, Any]) -> dict[str, Any]:
+class Listener(Protocol):
+    """Who waits for an answer."""
+
+    def waiting(self) -> bool:
+        """Tell whether they want something else by now, or are gone."""
+
+
+def control(kernel: Kernel, channel: Listener, request: Mapping[str, Any]) -> dict[str, Any]:
     """Do one thing with some workloads, and say of each how it is then, and what went wrong with it."""
     targets = [(str(node), str(name)) for node, name in request["targets"]]
     crew = Crew(kernel, channel, targets)
@@ -55,7 +61,7 @@ def control(kernel: Kernel, channel: LineChannel, request: Mapping[str, Any]) ->
 class Crew:
     """Some workloads of a lab on this host; `problems` has what went wrong with each."""
 
-    def __init__(self, kernel: Kernel, channel: LineChannel, targets: Sequence[Target]) -> None:
+    def __init__(self, kernel: Kernel, channel: Listener, targets: Sequence[Target]) -> None:
         """Look how they are.
 
         Raises:

@@ -24,9 +24,9 @@ MANIFEST, JOURNAL = "manifest.json", "journal.json"
 class Look:
     """What is desired of a lab, what was applied, and what is there; nothing of it changes the host."""
 
-    def __init__(self, lab: str, desired: State) -> None:
-        """Store what is asked for."""
-        self.kernel = Kernel(lab)
+    def __init__(self, lab: str, desired: State, kernel: Kernel | None = None) -> None:
+        """Store what is asked for, and the doors, if they are open already."""
+        self.kernel = kernel or Kernel(lab)
         self.desired = desired
         self.applied: State = {}
         self.observed: State = {}
@@ -41,6 +41,27 @@ class Look:
         self.interrupted = str(self._journal.get("holder", ""))
         self.applied = load_state([*_rows(self._journal), *_rows(self._manifest)], SCHEMAS)
         return bool(self._manifest)
+
+    @property
+    def committed(self) -> State:
+        """Give what the last run that came to its end has applied, without what one that was killed may have begun."""
+        return load_state(_rows(self._manifest), SCHEMAS)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Give the hosts that hold something of the lab by the record, and by that of a run that was killed."""
+        return tuple(sorted({*_texts(self._manifest, "members"), *_texts(self._journal, "members")}))
+
+    @property
+    def generation(self) -> int:
+        """Give the number of the run that was committed here last, 0 if none was."""
+        found = self._manifest.get("generation")
+        return found if isinstance(found, int) else 0
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """Give the hosts that the run of that number has changed."""
+        return tuple(_texts(self._manifest, "together"))
 
     def still_holds(self, lab: str, rows: list[list[object]]) -> bool:
         """Tell whether what was seen of `lab` without its lock is good with it, and `rows` are what was looked for."""
@@ -82,3 +103,8 @@ def networks(state: State) -> dict[str, str]:
 def _rows(content: Mapping[str, object]) -> list[list[object]]:
     rows = content.get("resources", [])
     return rows if isinstance(rows, list) else []
+
+
+def _texts(content: Mapping[str, object], name: str) -> list[str]:
+    found = content.get(name, [])
+    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nsprov.agent.look import JOURNAL, MANIFEST, Look, networks
 from nsprov.errors import Conflict, Diagnostic, StalePlan
-from nsprov.kernel import audit
+from nsprov.kernel import audit, lab
 from nsprov.kernel.namespaces import unpin_stale
 from nsprov.kinds import BY_NAME, ORDER
 from nsprov.plan.change import CREATE, DELETE, REPLACE, Change, Plan, Step, dump_state, fingerprint
@@ -28,13 +29,30 @@ _PATIENCE = 5.0
 """Seconds that the kernel gets to take down what goes by itself; it needs 60 ms when idle (cleanup_net())."""
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What a run of one host has to know of the whole, which it records.
+
+    `members` are the hosts that will hold something of the lab. `returns` tells that a host where nothing is desired goes
+    back too: the lab is not taken down, but moved. `generation` counts the runs; `together` are the hosts that this run
+    changes.
+    """
+
+    members: tuple[str, ...] = ()
+    returns: bool = False
+    generation: int = 0
+    together: tuple[str, ...] = ()
+
+
 class Run(Look):
     """A look that may lead to action; `uncommitted` tells whether it has begun to act and was not settled."""
 
-    def __init__(self, lab: str, desired: State) -> None:
-        """Store what is asked for."""
-        super().__init__(lab, desired)
+    def __init__(self, name: str, desired: State, kernel: Kernel | None = None) -> None:
+        """Store what is asked for of the lab of that name."""
+        super().__init__(name, desired, kernel)
+        self.terms = Terms()
         self.uncommitted = False
+        self._drafted = False
         self._changes: tuple[Change, ...] = ()
         self._rows: list[list[object]] = []
         self._netns: set[int] = set()
@@ -72,10 +90,7 @@ class Run(Look):
         began = time.monotonic()
         kernel = self.kernel
         kernel.lab.open()
-        holder = f"pid {os.getpid()}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        touched = {**self.desired, **self.observed}
-        rows = dump_state(touched.values())
-        kernel.lab.write(JOURNAL, {"holder": holder, "resources": rows})
+        rows = begin(self)
         if not self.observed:
             self._rows = rows
         self.uncommitted = True
@@ -126,11 +141,15 @@ class Run(Look):
 
         A `down` does not go back: who wants a lab gone wants the rest of it gone too, and `down` again does that.
         """
-        if not self.uncommitted or not self.desired:
+        if not self.uncommitted or not (self.desired or self.terms.returns):
             return ()
         before, known = restorable(self.observed), {**self.desired, **self.observed}
         kernel = self.kernel
+        kernel.heed = lambda: None  # who is on the way back is not to be stopped
         kernel.netlink.abandon()
+        if before and not kernel.lab.exists():  # everything was to go, and it went with its file system
+            kernel.lab.open()
+            begin(self)
         kernel.seen.clear()
         back = diff(known, before, self.observe(known))
         self._perform(order(back.values(), ORDER), lambda *_: None)
@@ -141,13 +160,25 @@ class Run(Look):
             self._settle(before)
         return left
 
+    def writes(self) -> bool:
+        """Tell whether the record becomes another one; that the lab goes is no record."""
+        acts = self.uncommitted or bool(self._changes) or bool(self.interrupted) or self.applied != self.desired
+        moved = bool(self.terms.members) and set(self.terms.members) != set(self.members)
+        return bool(self.desired) and (acts or moved)
+
+    def draft(self) -> None:
+        """Write the record beside the one that holds, so that `commit` cannot fail for want of space."""
+        if self.writes():
+            lab.draft(f"{self.kernel.lab.root}/{MANIFEST}", self._record(self.desired))
+            self._drafted = True
+
     def commit(self) -> None:
         """Make what was applied the lab's last applied state."""
         if self.interrupted or not self.desired:
             # A run that was killed between a pin's file and its mount, or a hand that unmounted it, left an empty file.
             for _, name in networks(self.applied).items() - networks(self.desired).items():
                 unpin_stale(name)
-        if self.uncommitted or self.interrupted or self.applied != self.desired or not self.desired:
+        if self.writes() or not self.desired:
             self._settle(self.desired)
 
     def _settle(self, state: State) -> None:
@@ -155,14 +186,34 @@ class Run(Look):
         if not state:
             self.kernel.lab.close()
             return
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        rows = self._rows if self._rows and state is self.desired else dump_state(state.values())
-        self.kernel.lab.write(MANIFEST, {"since": since, "resources": rows})
+        if not self._drafted or state is not self.desired:
+            lab.draft(f"{self.kernel.lab.root}/{MANIFEST}", self._record(state))
+        lab.accept(f"{self.kernel.lab.root}/{MANIFEST}")
         self.kernel.lab.forget(JOURNAL)
+
+    def _record(self, state: State) -> dict[str, object]:
+        """Give what the record says of a state: the one that this run is for, or the one that it has gone back to."""
+        found: dict[str, object] = {"since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        if state is self.desired:
+            rows = self._rows or dump_state(state.values())
+            run = self.terms.members, self.terms.generation, self.terms.together
+        else:
+            rows = dump_state(state.values())
+            run = self.members, self.generation, self.together
+        return {**found, **dict(zip(("members", "generation", "together"), run)), "resources": rows}
 
     def holders(self) -> list[str]:
         """Say who keeps a network namespace alive that this run has removed."""
         return [who for _, who in audit.holders(self._netns)] if self._netns else []
+
+
+def begin(run: Run) -> list[list[object]]:
+    """Write down what a run may leave behind; give its rows."""
+    holder = f"pid {os.getpid()}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    rows = dump_state({**run.desired, **run.observed}.values())
+    members = sorted({*run.terms.members, *run.members})
+    run.kernel.lab.write(JOURNAL, {"holder": holder, "resources": rows, "members": members})
+    return rows
 
 
 def check_obstacles(kernel: Kernel, changes: Iterable[Change]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nsprov import fleet
-from nsprov.cli import options, targets, views
+from nsprov.cli import options, reaching, targets, views
 from nsprov.cli.options import Given, Output
 from nsprov.errors import Diagnostic, InputError
 
@@ -71,7 +71,7 @@ def detach(given: Given, name: Name, host: HostOption = "localhost") -> int:
 
 def _ask(given: Given, host: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the agent of one host."""
-    target = targets.entered([targets.load_inventory(given).host(host)], given)[0]
+    target = reaching.entered([targets.load_inventory(given).host(host)], given)[0]
     user = os.environ.get("SUDO_USER") or os.environ.get("USER") or os.geteuid()
     with fleet.opened([target], given.run_options()) as found:
         replies = found.ask({target.name: {**request, "holder": f"{user}@{socket.gethostname()}"}})

@@ -6,18 +6,20 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nsprov import provision
-from nsprov.cli import options, targets, views
+from nsprov import memory, provision
+from nsprov.cli import matrix, options, outcome_views, reaching, targets, views
 from nsprov.cli.options import Given
 from nsprov.cli.progress import Progress
 from nsprov.cli.targets import Target
-from nsprov.errors import Diagnostic, Difference, InputError, Interrupted, RollbackIncomplete, StalePlan
+from nsprov.errors import Diagnostic, Difference, InputError, Interrupted, RollbackIncomplete, StalePlan, Unreachable
 from nsprov.kinds import SCHEMAS
 from nsprov.plan.change import dump_plan, dump_state, load_plan, load_state
+from nsprov.resolve.wireguard import makes_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,50 +36,73 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _converge(given: Given, target: Target, *, act: bool, expected: dict[str, Plan] | None = None) -> int:
-    """Run, show, and give the exit code of the worst host."""
+def _converge(
+    given: Given,
+    target: Target,
+    *,
+    forget: Sequence[str] | None = None,
+    going: bool = False,
+    expected: dict[str, Plan] | None = None,
+) -> int:
+    """Run, show, remember, and give the exit code of the worst host."""
     began = time.monotonic()
-    with Progress(given) as progress:
-        outcomes = provision.converge(
-            target.lab,
-            target.states,
-            target.hosts,
-            given.run_options(progress=progress, early=target.early),
-            act=act,
-            expected=expected,
-        )
+    with Progress(given, target.hosts) as progress:
+        options = given.run_options(progress=progress, early=target.early)
+        outcomes = provision.converge(_task(given, target, forget), options, act=True, expected=expected)
     # What is left is to say what was done: Ctrl-C ends that, and must not claim that nothing was.
     signal.signal(signal.SIGINT, lambda *_: os._exit(Interrupted.exit_code))
-    going = not any(target.states.values())
-    views.show_outcomes(target.lab, outcomes, given.output, acted=act, going=going, verbose=given.verbose)
-    if given.timing:
-        views.show_timing(time.monotonic() - began, outcomes)
-    code = report(target.lab, outcomes, returned=act and not going)
-    if views.show_held(outcomes) and not code:
+    outcome_views.show_outcomes(target.lab, outcomes, given.output, acted=True, going=going, verbose=given.verbose)
+    outcome_views.show_end(given, outcomes, time.monotonic() - began)
+    code = report(target.lab, outcomes, returned=not going)
+    holding = {outcome.host for outcome in outcomes if outcome.desired or outcome.error or outcome.undone}
+    memory.remember(target.lab, holding if not code else holding | set(memory.hosts_of(target.lab)))
+    if outcome_views.show_held(outcomes) and not code:
         return Difference.exit_code
     return code
 
 
+def _task(given: Given, target: Target, forget: Sequence[str] | None = None) -> provision.Task:
+    remembered = [name for name in memory.hosts_of(target.lab) if name not in (forget or ())]
+    return provision.Task(
+        target.lab, target.wanted, target.hosts, target.find, remembered, frozenset(forget or ()), given.limit is not None
+    )
+
+
 def report(lab: str, outcomes: Sequence[Outcome], *, returned: bool) -> int:
-    """Show the failures and give the exit code of the worst one, 0 if there is none."""
+    """Show the failures, remember whose they are, and give the exit code of the worst one, 0 if there is none."""
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    for error in errors:
-        views.show_error(error)
+    if [outcome.host for outcome in outcomes] != ["localhost"]:
+        memory.remember_failed(outcome.host for outcome in outcomes if outcome.error is not None)
+    matrix.show_failures(outcomes)
     if not errors:
         return 0
+    if len(outcomes) > 1:
+        again = "; mend that and run the same again" if returned else "; `--limit @failed` tries them alone again"
+        views.note(f"`nsprov doctor @failed` looks at the hosts that failed{again}")
     worst = max(errors, key=lambda error: (isinstance(error, RollbackIncomplete), error.exit_code))
-    if returned and worst.exit_code in (5, 7, 130) and not isinstance(worst, StalePlan):
+    unsure = any(isinstance(error, (RollbackIncomplete, Unreachable)) for error in errors)
+    if returned and not unsure and worst.exit_code in (5, 7, 130, 143) and not isinstance(worst, StalePlan):
         views.note(f"lab {lab} is as it was before this run")
     return worst.exit_code
 
 
+ForgetOption = Annotated[
+    list[str] | None, typer.Option("--forget", help="A host that is gone for good, with what it held of the lab.")
+]
+
+
+RebalanceOption = Annotated[bool, typer.Option("--rebalance", help="Place every node anew, wherever it is now.")]
+
+
 @options.shared()
-def up(given: Given) -> int:
+def up(given: Given, forget: ForgetOption = None, *, rebalance: RebalanceOption = False) -> int:
     """Make the lab hold what its file says, or carry out a plan that `plan --out` has saved."""
     path = targets.find_topology(given.topology)
     saved = targets.saved_plan(path)
     if saved is None:
-        return _converge(given, targets.load_target_early(given), act=True)
+        return _converge(given, targets.load_target_early(given, rebalance=rebalance), forget=forget)
+    if given.limit is not None:
+        raise InputError(Diagnostic("a saved plan is carried out on all of its hosts", path, hint="leave out -l"))
     try:
         lab = str(saved["lab"])
         states = {host: load_state(row["desired"], SCHEMAS) for host, row in saved["hosts"].items()}
@@ -86,8 +111,9 @@ def up(given: Given) -> int:
         hint = "make a new one with `nsprov plan --out FILE`"
         raise InputError(Diagnostic("the saved plan is damaged", path, f"Missing or malformed: {problem}.", hint)) from problem
     inventory = targets.load_inventory(given)
-    hosts = targets.entered([inventory.host(name) for name in states], given)
-    return _converge(given, Target(lab, path, states, hosts), act=True, expected=plans)
+    hosts = reaching.entered([inventory.host(name) for name in states], given)
+    target = Target(lab, path, provision.Settled(states), hosts, targets.finder(inventory, given))
+    return _converge(given, target, forget=forget, expected=plans)
 
 
 @options.shared()
@@ -95,9 +121,10 @@ def plan(
     given: Given,
     out: Annotated[str | None, typer.Option("--out", help="Save the plan, for `up FILE`.")] = None,
     detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 10 when changes are pending.")] = False,
+    rebalance: RebalanceOption = False,
 ) -> int:
     """Show what `up` would do, and why; change nothing."""
-    target = targets.load_target_early(given)
+    target = targets.load_target_early(given, rebalance=rebalance)
     return _compare(given, target, out=out, detailed=detailed_exitcode)
 
 
@@ -109,12 +136,10 @@ def diff(given: Given) -> int:
 
 def _compare(given: Given, target: Target, *, out: str | None = None, detailed: bool = False) -> int:
     began = time.monotonic()
-    outcomes = provision.converge(
-        target.lab, target.states, target.hosts, given.run_options(fingerprint=out is not None, early=target.early), act=False
-    )
-    views.show_outcomes(target.lab, outcomes, given.output, acted=False, going=False, verbose=given.verbose)
-    if given.timing:
-        views.show_timing(time.monotonic() - began, outcomes)
+    run = given.run_options(fingerprint=out is not None, early=target.early)
+    outcomes = provision.converge(_task(given, target), run, act=False)
+    outcome_views.show_outcomes(target.lab, outcomes, given.output, acted=False, going=False, verbose=given.verbose)
+    outcome_views.show_end(given, outcomes, time.monotonic() - began)
     code = report(target.lab, outcomes, returned=False)
     if out is not None and not code:
         _save(out, target, outcomes)
@@ -122,8 +147,13 @@ def _compare(given: Given, target: Target, *, out: str | None = None, detailed: 
 
 
 def _save(path: str, target: Target, outcomes: Sequence[Outcome]) -> None:
+    unmade = [f"{it.host}/{change.ref}" for it in outcomes if it.plan for change in it.plan.changes if makes_key(change)]
+    if unmade:
+        detail = "A key is made by the run that needs it, and until then it is in nobody's memory but that of its host's agent."
+        hint = "run `nsprov up` on the topology itself; once the keys are there, plans can be saved"
+        raise InputError(*(Diagnostic("a plan that makes keys cannot be saved", ref, detail, hint) for ref in unmade))
     rows = {
-        outcome.host: {"desired": dump_state(target.states[outcome.host].values()), "plan": dump_plan(outcome.plan)}
+        outcome.host: {"desired": dump_state(outcome.desired.values()), "plan": dump_plan(outcome.plan)}
         for outcome in outcomes
         if outcome.plan is not None
     }
@@ -134,8 +164,8 @@ def _save(path: str, target: Target, outcomes: Sequence[Outcome]) -> None:
 
 
 @options.shared()
-def down(given: Given) -> int:
+def down(given: Given, forget: ForgetOption = None) -> int:
     """Take a lab down, by its file or with --lab by its name alone; leave nothing of it."""
-    target = targets.by_name(given)
-    empty = Target(target.lab, target.path, {host.name: {} for host in target.hosts}, target.hosts)
-    return _converge(given, empty, act=True)
+    target = targets.by_name(given).whole()
+    nothing = provision.Settled({host.name: {} for host in target.hosts})
+    return _converge(given, replace(target, wanted=nothing), forget=forget, going=True)

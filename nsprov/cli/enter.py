@@ -11,7 +11,7 @@ import typer
 from nsprov import provision
 from nsprov.cli import options, whereabouts
 from nsprov.cli.options import Given
-from nsprov.errors import Diagnostic, InputError, NothingMatched
+from nsprov.errors import Diagnostic, InputError, NothingMatched, Unreachable
 from nsprov.transport.terminal import hold_streams
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ EnvironmentOption = Annotated[list[str] | None, typer.Option("--env", "-e", help
 
 _LONG: dict[str, Any] = {
     "topology": Annotated[str | None, typer.Option("--topology", help="The topology file; default topology.yml.")],
-    "inventory": Annotated[str | None, typer.Option("--inventory", help="The inventory file.", envvar="NSPROV_INVENTORY")],
+    "inventory": Annotated[list[str] | None, typer.Option("--inventory", help="An inventory, or HOST,HOST; again for more.")],
+    "login": Annotated[str | None, typer.Option("--remote-user", help="Who logs in on the host, if not said elsewhere.")],
+    "timeout": Annotated[float | None, typer.Option("--timeout", help="Seconds for a host to answer; default 10.", min=0.1)],
     "variables": Annotated[list[str] | None, typer.Option("--extra-vars", help="KEY=VALUE for the topology's Jinja.")],
 }
 """What has a short name elsewhere that means something else to who runs commands."""
@@ -111,12 +113,14 @@ def _run(given: Given, node: str, argv: Sequence[str], manner: Manner) -> int:
     hold_streams()
     lab, hosts = whereabouts.find(given, [node])
     request = {"node": node, "argv": list(argv), **manner.request()}
-    for host in hosts[:-1]:
-        try:
-            return _run_on(given, lab, host, request, terminal=manner.terminal)
-        except NothingMatched:  # noqa: PERF203 - a try per host is what is meant
-            continue  # the lab's node is on another of the inventory's hosts, or nowhere
-    return _run_on(given, lab, hosts[-1], request, terminal=manner.terminal)
+    try:
+        return _run_on(given, lab, hosts[0], request, terminal=manner.terminal)
+    except (NothingMatched, Unreachable):
+        # The lab's node is on another of the hosts, or nowhere.
+        host = whereabouts.holder(lab, hosts[1:], node, given) if len(hosts) > 1 else None
+        if host is None:
+            raise
+    return _run_on(given, lab, host, request, terminal=manner.terminal)
 
 
 def _run_on(given: Given, lab: str, host: Host, request: Mapping[str, Any], *, terminal: bool | None) -> int:

@@ -31,6 +31,7 @@ Targets = Annotated[
     list[str] | None, typer.Argument(help="Only these workloads; a node alone is all of its.", metavar="[NODE[/WORKLOAD]]...")
 ]
 Nodes = Annotated[list[str] | None, typer.Argument(help="Only these nodes.", metavar="[NODE]...")]
+TimeoutOption = Annotated[float | None, typer.Option("--timeout", help="Seconds for a host to answer; default 10.", min=0.1)]
 ForksOption = Annotated[int, typer.Option("--forks", help="How many hosts to work on at a time.", min=1, max=1024)]
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Go on as more comes, until Ctrl-C.")]
 TailOption = Annotated[int | None, typer.Option("--tail", "-n", help="Only the last N lines of each workload.", min=0)]
@@ -43,7 +44,7 @@ RawOption = Annotated[bool, typer.Option("--raw", help="Write every byte as it i
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (logs, events):
-        app.command()(options.shared(topology=options.TopologyOption, forks=ForksOption)(command))
+        app.command()(options.shared(topology=options.TopologyOption, forks=ForksOption, timeout=TimeoutOption)(command))
 
 
 def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from nsprov import provision
-from nsprov.cli import options, targets, views
+from nsprov import inquiry, provision
+from nsprov.cli import limits, options, outcome_views, reaching, targets, views
 from nsprov.cli.converge import CHANGES_PENDING, report
 from nsprov.cli.options import Given, Output
 from nsprov.errors import Diagnostic, Difference, NothingMatched
@@ -30,11 +30,10 @@ def status(
     target = targets.by_name(given)
     began = time.monotonic()
     found = provision.drift(target.lab, target.hosts, given.run_options())
-    views.show_outcomes(target.lab, found, given.output, acted=False, going=False, verbose=given.verbose)
-    if given.timing:
-        views.show_timing(time.monotonic() - began, found)
+    outcome_views.show_outcomes(target.lab, found, given.output, acted=False, going=False, verbose=given.verbose)
+    outcome_views.show_end(given, found, time.monotonic() - began)
     if given.output is Output.TEXT:
-        views.show_oom_kills(found)
+        outcome_views.show_oom_kills(found)
     code = report(target.lab, found, returned=False)
     return code or (CHANGES_PENDING if detailed_exitcode and any(outcome.changed for outcome in found) else 0)
 
@@ -43,8 +42,8 @@ def status(
 def audit(given: Given) -> int:
     """Prove that nothing of a lab is left on its hosts, by looking at the machine; exit 7 if something is."""
     target = targets.by_name(given)
-    replies = provision.query("audit", target.lab, target.hosts, given.run_options())
-    left = {host: [Diagnostic.from_dict(row) for row in reply["left"]] for host, reply in replies.items()}
+    found = inquiry.ask("audit", target.lab, target.hosts, given.run_options())
+    left = {host: [Diagnostic.from_dict(row) for row in reply["left"]] for host, reply in found.replies.items()}
     if given.output is Output.TEXT:
         for host, rows in left.items():
             views.say(f"lab {target.lab} on {host}: {f'{len(rows)} things are there' if rows else 'nothing is left'}")
@@ -52,22 +51,21 @@ def audit(given: Given) -> int:
                 views.say(f"  {views.printable(row.summary)}  {views.printable(row.where)}  {views.printable(row.detail)}")
     else:
         views.dump({"lab": target.lab, "hosts": {host: [row.as_dict() for row in rows] for host, rows in left.items()}})
-    return Difference.exit_code if any(left.values()) else 0
+    return max(report(target.lab, found.outcomes, returned=False), Difference.exit_code if any(left.values()) else 0)
 
 
 @options.shared(topology=options.TopologyOption)
 def list_labs(given: Given) -> int:
     """List the labs on this host, or on all hosts of an inventory."""
-    inventory = targets.load_inventory(given)
-    hosts = targets.entered(inventory.select("all"), given)
-    replies = provision.query("labs", "", hosts, given.run_options())
-    rows = [{"host": host, **row} for host, reply in replies.items() for row in reply["labs"]]
+    hosts = reaching.entered(limits.chosen(given, targets.load_inventory(given)), given)
+    found = inquiry.ask("labs", "", hosts, given.run_options())
+    rows = sorted(found.rows("labs"), key=lambda row: (row["lab"], row["host"]))
     if given.output is Output.TEXT:
         cells = [(row["lab"], row["host"], str(row["nodes"]), row["since"]) for row in rows]
         views.show_table([("LAB", "HOST", "NODES", "SINCE"), *cells])
     else:
         views.dump(rows)
-    return 0
+    return report("", found.outcomes, returned=False)
 
 
 @options.shared()

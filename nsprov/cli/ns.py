@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nsprov import fleet, provision
-from nsprov.cli import ns_views, options, targets
+from nsprov import fleet, inquiry, provision
+from nsprov.cli import limits, ns_views, options, reaching, targets, whereabouts
+from nsprov.cli.converge import report
 from nsprov.cli.enter import Manner
 from nsprov.cli.options import Given
 from nsprov.errors import Diagnostic, Difference, InputError, NothingMatched
@@ -54,12 +55,25 @@ app = typer.Typer(
 def list_namespaces(
     given: Given, kinds: KindsOption = None, host: HostOption = None, deleted: DeletedOption = False
 ) -> int:
-    """List namespaces: as lsns does, and also those that nobody is in, with what keeps them alive and whose they are."""
+    """List namespaces: as lsns does, and also those that nobody is in, with what keeps them alive and whose they are.
+
+    With -l, those of these hosts of the inventory.
+    """
     terms = {"lab": given.lab} if given.lab else {}
-    reply = _ask(given, [_host(given, host)], {"do": "list", **_types(kinds), **terms})
-    found = [one for one in reply["namespaces"] if one["deleted"] or not deleted]
-    ns_views.show_list({**reply, "namespaces": found}, given.output)
-    return 0
+    request = {"do": "list", **_types(kinds), **terms}
+    if given.limit is None:
+        ns_views.show_list(_only(_ask(given, [_host(given, host)], request), deleted=deleted), given.output)
+        return 0
+    chosen = limits.chosen(given, targets.load_inventory(given), None if host is None else [host])
+    hosts = reaching.entered(chosen, given)
+    found = inquiry.ask("ns", given.lab or "", hosts, given.run_options(), {one.name: {**request, "lab": given.lab} for one in hosts})
+    replies = [_only({"host": name, **_said(reply)}, deleted=deleted) for name, reply in found.replies.items()]
+    ns_views.show_lists(replies, given.output)
+    return report("", found.outcomes, returned=False)
+
+
+def _only(reply: Mapping[str, Any], *, deleted: bool) -> dict[str, Any]:
+    return {**reply, "namespaces": [one for one in reply["namespaces"] if one["deleted"] or not deleted]}
 
 
 @app.command("show")
@@ -146,7 +160,7 @@ def _meant(subject: str) -> str:
 
 
 def _host(given: Given, name: str | None) -> Host:
-    return targets.entered([targets.load_inventory(given).host(name or "localhost")], given)[0]
+    return reaching.entered([targets.load_inventory(given).host(name or "localhost")], given)[0]
 
 
 def _whereabouts(given: Given, host: str | None, *subjects: str) -> tuple[list[Host], dict[str, str]]:
@@ -155,16 +169,22 @@ def _whereabouts(given: Given, host: str | None, *subjects: str) -> tuple[list[H
     if host is not None:
         return [_host(given, host)], terms
     if given.lab:
-        return targets.entered(targets.load_inventory(given).select("all"), given), terms
+        return reaching.entered(limits.chosen(given, targets.load_inventory(given)), given), terms
     names = [name for name in subjects if not name.isdigit() and "/" not in name]
     if not names or (given.topology is None and targets.default_topology() is None):
         return [_host(given, None)], terms
     loaded = targets.load_topology(given)
-    homes = {loaded.nodes[name].host for name in names if name in loaded.nodes}
-    if len(homes) > 1:
+    known = [name for name in names if name in loaded.nodes]
+    if not known:
+        return [_host(given, None)], {}
+    inventory = targets.load_inventory(given)
+    homes = [whereabouts.homes(loaded, inventory, [name]) for name in known]
+    hosts = [name for name in homes[0] if all(name in others for others in homes)]
+    if not hosts:
         hint = "compare nodes of the same host"
         raise InputError(Diagnostic(f"{' and '.join(names)} live on different hosts", loaded.path, hint=hint))
-    return [_host(given, homes.pop() if homes else None)], {"lab": loaded.name} if set(names) <= set(loaded.nodes) else {}
+    terms = {"lab": loaded.name} if len(known) == len(names) else {}
+    return reaching.entered([inventory.host(name) for name in hosts], given), terms
 
 
 def _ask(given: Given, hosts: Sequence[Host], request: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,4 +203,8 @@ def _ask_one(given: Given, host: Host, request: Mapping[str, Any]) -> dict[str, 
         error = opened.outcomes[host.name].error
         if error is not None:
             raise error
-        return {"host": host.name, **{key: value for key, value in replies[host.name].items() if key != "reply"}}
+        return {"host": host.name, **_said(replies[host.name])}
+
+
+def _said(reply: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in reply.items() if key != "reply"}

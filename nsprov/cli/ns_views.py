@@ -35,6 +35,17 @@ def show_list(reply: Row, output: Output) -> None:
             views.note(f"{reply['unreadable']} process(es) on {reply['host']} may not be looked into and are not counted")
 
 
+def show_lists(replies: Sequence[Row], output: Output) -> None:
+    """Write what namespaces there are on each of some hosts."""
+    if output is Output.JSON:
+        views.dump(replies)
+        return
+    for reply in replies:
+        if output is Output.TEXT:
+            views.say(views.printable(f"on {reply['host']}:"))
+        show_list(reply, output)
+
+
 _HEAD = ("NS", "TYPE", "NPROCS", "PID", "USER", "COMMAND", "LAB/NODE", "PINS")
 
 

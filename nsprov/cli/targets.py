@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nsprov import fleet
+from nsprov.cli import limits
+from nsprov.cli.reaching import entered, vault_passwords
 from nsprov.errors import Diagnostic, InputError
+from nsprov.provision import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from nsprov.cli.options import Given
     from nsprov.inventory import Host, Inventory
     from nsprov.plan.resource import Ref, Resource
+    from nsprov.provision import Finder, Wanted
     from nsprov.topology import Topology
 
 DEFAULT_TOPOLOGY = "topology.yml"
@@ -28,13 +31,36 @@ PLAN_FORMAT = "nsprov_plan"
 
 @dataclass(frozen=True)
 class Target:
-    """A lab with what must hold on each of its hosts; `early` is an agent that was started meanwhile."""
+    """A lab with what must hold on each of its hosts; `early` is an agent that was started meanwhile.
+
+    `find` finds other hosts of the inventory by their names.
+    With `-l` it is a part of the lab: `outside` names the other hosts, and `cut` says what of it would be left in half.
+    """
 
     lab: str
     path: str
-    states: Mapping[str, Mapping[Ref, Resource]]
+    wanted: Wanted
     hosts: Sequence[Host]
+    find: Finder
     early: transport.Session | None = None
+    outside: Sequence[str] = ()
+    cut: Sequence[Diagnostic] = ()
+
+    @property
+    def states(self) -> Mapping[str, Mapping[Ref, Resource]]:
+        """Give what must hold where, as far as that is known without asking the hosts."""
+        return self.wanted.states({})
+
+    def whole(self) -> Target:
+        """Give it, unless acting on it would leave something in half.
+
+        Raises:
+            InputError: it would.
+
+        """
+        if self.cut:
+            raise InputError(*self.cut)
+        return self
 
 
 def find_topology(given: str | None) -> str:
@@ -70,18 +96,32 @@ def default_topology() -> str | None:
         folder = os.path.dirname(folder)
 
 
-def variables(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read `KEY=VALUE` pairs and JSON objects; a value that is JSON is that, any other is a string."""
+def variables(given: Given) -> dict[str, Any]:
+    """Read `KEY=VALUE` pairs, JSON objects and `@FILE`s; a value that is JSON is that, any other is a string.
+
+    Raises:
+        InputError: one of them is none of these, or its file is no mapping.
+
+    """
     found: dict[str, Any] = {}
-    for pair in pairs:
+    for pair in given.variables or ():
         key, equals, value = pair.partition("=")
         if pair.lstrip().startswith("{"):
             found.update(_object(pair))
+        elif pair.startswith("@"):
+            found.update(_of_file(pair[1:], given))
         elif not equals or not key.isidentifier():
-            raise InputError(Diagnostic(f'"{pair}" sets no variable', "-e", hint="write KEY=VALUE or a JSON object"))
+            raise InputError(Diagnostic(f'"{pair}" sets no variable', "-e", hint="write KEY=VALUE, a JSON object or @FILE"))
         else:
             found[key] = _value(value)
     return found
+
+
+def _of_file(path: str, given: Given) -> Mapping[str, Any]:
+    """Read a file of variables: YAML or JSON, encrypted or not."""
+    from nsprov.playbook.reading import load_variables  # noqa: PLC0415 - for start-up: hardly ever needed
+
+    return load_variables(os.path.expanduser(path), vault_passwords(given))
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -107,7 +147,7 @@ def load_topology(given: Given) -> Topology:
     if saved_plan(path) is not None:
         hint = f"carry it out with `nsprov up {path}`, or name the topology that it was made of"
         raise InputError(Diagnostic("this is a saved plan and no topology", path, hint=hint))
-    return topology.load(path, variables(given.variables or ()))
+    return topology.load(path, variables(given))
 
 
 def saved_plan(path: str) -> dict[str, Any] | None:
@@ -123,22 +163,39 @@ def saved_plan(path: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get(PLAN_FORMAT) == 1 else None
 
 
-def load_target(given: Given, loaded: Topology | None = None) -> Target:
-    """Read the topology and the inventory and give what must hold where."""
-    from nsprov.resolve import resolve  # noqa: PLC0415 - for start-up, as above
+def load_target(given: Given, *, joined: bool = False, rebalance: bool = False) -> Target:
+    """Read the topology and the inventory and give what must hold where; if it is to be `joined`, with hosts' addresses."""
+    from nsprov.wanted import layout  # noqa: PLC0415 - for start-up, as above
 
-    found = loaded or load_topology(given)
-    states = resolve(found) or {"localhost": {}}
     inventory = load_inventory(given)
-    return Target(found.name, found.path, states, entered([inventory.host(name) for name in states], given))
+    found = layout(load_topology(given), inventory, rebalance=rebalance)
+    hosts = limits.chosen(given, inventory, list(found.hosts))
+    inside = {host.name for host in hosts}
+    outside = [name for name in found.hosts if name not in inside]
+    cut: Sequence[Diagnostic] = ()
+    if outside:
+        cut = limits.cut_open(found.topology) if found.is_open else limits.cut(found.placed({}), inside)
+        found = replace(found, inside=inside)
+    if joined and found.may_cross:
+        from nsprov import underlay  # noqa: PLC0415 - for start-up: not for labs of one host
+        from nsprov.resolve.ways import Known  # noqa: PLC0415 - as above
+
+        found = replace(found, known=Known(None, *underlay.addresses(found.hosts.values())))
+    lab, path = found.topology.name, found.topology.path
+    return Target(lab, path, found, entered(hosts, given), finder(inventory, given), outside=outside, cut=cut)
 
 
-def load_target_early(given: Given) -> Target:
-    """Do as `load_target`, with the local agent at work on the lab's probable name from the start."""
+def load_target_early(given: Given, *, rebalance: bool = False) -> Target:
+    """Do as `load_target`, with the local agent at work on the lab's probable name from the start.
+
+    Raises:
+        InputError: `-l` would cut the lab.
+
+    """
     path = find_topology(given.topology)
     early = fleet.start_early(_probable_lab(path))
     try:
-        return replace(load_target(given), early=early)
+        return replace(load_target(given, joined=True, rebalance=rebalance).whole(), early=early)
     except BaseException:
         if early is not None:
             early.close()
@@ -162,22 +219,32 @@ def load_inventory(given: Given) -> Inventory:
     """Read the inventory, or give one with this host alone."""
     from nsprov.inventory import load_inventory as load  # noqa: PLC0415 - for start-up, as above
 
-    return load(given.inventory)
+    # Not by typer, which would split it at blanks.
+    named = os.environ.get("NSPROV_INVENTORY")
+    sources = given.inventory or ([named] if named else [])
+    return load(sources, _beside(given), vault_passwords(given)) if sources else load()
 
 
-def entered(hosts: Sequence[Host], given: Given) -> list[Host]:
-    """Give the hosts as they are to be entered: this one through sudo unless we are root, with the password asked for once."""
-    found = [replace(host, become=True) if host.connection == "local" and os.geteuid() != 0 else host for host in hosts]
-    if not given.ask_become or all(host.become_password is not None for host in found):
-        return found
-    import getpass  # noqa: PLC0415 - for start-up: hardly ever asked
+def _beside(given: Given) -> str | None:
+    """Give the directory of the topology, whose `group_vars` and `host_vars` count too."""
+    path = given.topology if given.topology and os.path.isfile(given.topology) else default_topology()
+    return None if path is None else os.path.dirname(os.path.abspath(path))
 
-    from nsprov.inventory import Secret  # noqa: PLC0415 - for start-up
 
-    if not sys.stdin.isatty():
-        raise InputError(Diagnostic("there is no terminal to ask for the sudo password", "-K"))
-    password = Secret(getpass.getpass("sudo password: "))
-    return [replace(host, become_password=host.become_password or password) for host in found]
+def finder(inventory: Inventory, given: Given) -> Finder:
+    """Make what finds hosts that have, or may have, a part in a lab that its file does not tell of."""
+
+    def find(names: Sequence[str], *, sure: bool) -> Sequence[Host]:
+        there = {*inventory.names("all"), "localhost"}
+        missing = [name for name in names if name not in there]
+        if sure and missing:
+            detail = "The lab's record on another host names it: something of the lab may be there."
+            hint = "add it, or if it is gone for good: --forget"
+            summaries = [(f'host "{name}" is not in the inventory', f"{hint} {name}") for name in missing]
+            raise InputError(*(Diagnostic(text, inventory.path or "inventory", detail, hint) for text, hint in summaries))
+        return entered([inventory.host(name) for name in names if name in there], given)
+
+    return find
 
 
 def by_name(given: Given) -> Target:
@@ -189,8 +256,8 @@ def by_name(given: Given) -> Target:
     if not _is_name(name):
         raise InputError(Diagnostic(f'"{name}" is no name of a lab', "--lab", hint="use lower-case letters, digits and -"))
     inventory = load_inventory(given)
-    hosts = entered(inventory.select("all"), given)
-    return Target(name, "", {host.name: {} for host in hosts}, hosts)
+    hosts = entered(limits.chosen(given, inventory), given)
+    return Target(name, "", Settled({host.name: {} for host in hosts}), hosts, finder(inventory, given))
 
 
 def _is_name(text: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from jinja2 import StrictUndefined, TemplateError, Undefined, meta
+from jinja2 import StrictUndefined, TemplateError, Undefined, meta, nodes
 from jinja2.exceptions import UndefinedError
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.nodes import Impossible, TemplateData
@@ -20,6 +20,8 @@ from jinja2.utils import missing
 from nsprov import render
 from nsprov.errors import Diagnostic, InputError
 from nsprov.render import filters, networks, predicates
+from nsprov.render.tainting import tainting
+from nsprov.texts import Sealed, SecretFloat, SecretInt, SecretSource, SecretText, Unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,16 +30,6 @@ if TYPE_CHECKING:
 
 _DEEPEST = 40
 """How many variables may refer to one another in a row; a circle is longer than that."""
-
-
-class SecretText(str):
-    """A text that nobody is shown: what is made of it by joining is secret too."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        """Show stars."""
-        return "'***'"
 
 
 class Omitted:
@@ -162,12 +154,15 @@ class Expressions:
 
     def __init__(self, folders: Iterable[str] = (), extra: Mapping[str, Callable[..., Any]] | None = None) -> None:
         """Store where templates are found, and further filters."""
+        self.secrets: set[str] = set()
+        """Every secret text that was met, or made of one."""
         terms = {**render.terms(folders), "undefined": _Chained}
         self._environment = _Native(**terms)
         self._files = _Text(**terms, finalize=lambda value: "" if value is None else value)
         for environment in (self._environment, self._files):
-            environment.filters.update({**filters.FILTERS, **networks.FILTERS, **(extra or {}), "mandatory": _mandatory})
-            environment.tests.update(predicates.PREDICATES)
+            ours = {**filters.FILTERS, **networks.FILTERS, **(extra or {}), "mandatory": _mandatory}
+            environment.filters = tainting(_qualified({**environment.filters, **ours}), self.secrets.add)
+            environment.tests = _qualified({**environment.tests, **predicates.PREDICATES})
             environment.globals["omit"] = OMIT
         self._compiled: Callable[[str], Template] = lru_cache(maxsize=4096)(self._environment.from_string)
 
@@ -218,19 +213,55 @@ class Expressions:
         except TemplateError as problem:
             raise InputError(render.explain(problem, {})) from problem
 
+    def flaw(self, text: str) -> Diagnostic | None:
+        """Say what is wrong with a template as it stands: its syntax, or a filter, a test or a lookup that there is not."""
+        if not _has_jinja(text):
+            return None
+        try:
+            tree = self._environment.parse(text)
+        except TemplateError as problem:
+            return render.explain(problem, {})
+        for what, kind, known in (
+            ("filter", nodes.Filter, self._environment.filters),
+            ("test", nodes.Test, self._environment.tests),
+        ):
+            for node in tree.find_all(kind):
+                if node.name not in known:
+                    return _nameless(what, node.name, known)
+        for call in tree.find_all(nodes.Call):
+            name = call.node.name if isinstance(call.node, nodes.Name) else ""
+            if name in _LOOKUPS and name not in self._environment.globals:
+                return Diagnostic("lookups are not supported", detail="Ansible has them; nsprov has not.", hint=_LOOKUPS[name])
+        return None
+
     def _asked(self, text: str) -> set[str]:
         return meta.find_undeclared_variables(self._environment.parse(text)) if _has_jinja(text) else set()
 
     def fill(self, raw: Any, source: _Variables) -> Any:
         """Fill in a value with variables that have been looked up before."""
         if isinstance(raw, str):
-            return raw if isinstance(raw, SecretText) or not _has_jinja(raw) else self._run(self._compiled(raw), source)
+            return self._text(raw, source)
         if isinstance(raw, Mapping):
             filled = ((self.fill(key, source), self.fill(value, source)) for key, value in raw.items())
             return {key: value for key, value in filled if value is not OMIT}
         if isinstance(raw, (list, tuple)):
             return [value for value in (self.fill(item, source) for item in raw) if value is not OMIT]
+        if isinstance(raw, (SecretInt, SecretFloat)):
+            self.secrets.add(format(raw))
+        if isinstance(raw, Sealed):
+            hint = "give --vault-password-file FILE, or --ask-vault-pass"
+            raise InputError(Diagnostic("a value is encrypted and no password is given", hint=hint))
         return raw
+
+    def _text(self, raw: str, source: _Variables) -> Any:
+        if isinstance(raw, Unsafe):
+            return raw
+        if isinstance(raw, SecretSource) and _has_jinja(raw):
+            raw = SecretText(self._run(self._compiled(str(raw)), source))
+        if isinstance(raw, SecretText):
+            self.secrets.add(str(raw))
+            return raw
+        return self._run(self._compiled(raw), source) if _has_jinja(raw) else raw
 
     def _run(self, template: Template, source: _Variables) -> Any:
         return _joined(template.root_render_func(self._context(template, source)))
@@ -245,6 +276,25 @@ class Expressions:
     def _context(template: Template, source: _Variables) -> _Context:
         environment = template.environment
         return _Context(environment, {**environment.globals, _SOURCE: source}, template.name, template.blocks)
+
+
+_LOOKUPS = dict.fromkeys(
+    ("lookup", "query", "q"), "use `vars_files`, `include_vars`, `slurp` or `-e`, which say where a value comes from"
+)
+_QUALIFIERS = ("ansible.builtin.", "ansible.utils.", "ansible.netcommon.", "community.general.")
+
+
+def _qualified(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Give filters or tests by the names of Ansible's collections, too."""
+    return {**known, **{f"{qualifier}{name}": known[name] for qualifier in _QUALIFIERS for name in known}}
+
+
+def _nameless(what: str, name: str, known: Mapping[str, Any]) -> Diagnostic:
+    from difflib import get_close_matches  # noqa: PLC0415 - only a wrong file pays for it
+
+    near = get_close_matches(name, [one for one in known if "." not in one], n=1)
+    hint = f'use "{near[0]}"' if near else "see docs/playbooks.md for those that there are"
+    return Diagnostic(f'there is no {what} "{name}"'[:60], hint=hint)
 
 
 def _texts(raw: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ import pytest
 
 from nsprov.agent import bundle
 from nsprov.transport import boot
+from nsprov.transport.become import Become
 
 TREE = Path(bundle.__file__).parents[1]
 ENGINE = b"""
@@ -61,7 +62,7 @@ def run(home):
 
 def test_the_command_line_is_one_line():
     """A csh would stumble over a newline or an exclamation mark."""
-    line = boot.command(DIGEST, "TOKEN", python="/a b/python3", become="ask")
+    line = boot.command(DIGEST, "TOKEN", python="/a b/python3", become=Become("su", password=True))
 
     assert "\n" not in line
     assert "!" not in line
@@ -160,6 +161,6 @@ def test_last_months_agents_are_dropped(run, home):
 
 def test_the_password_prompt_is_ours():
     """Nobody else can know the text by which sudo asks."""
-    assert "-S -p '[TOKEN] '" in boot.command(DIGEST, "TOKEN", python=None, become="ask")
-    assert " sudo -n -- " in boot.command(DIGEST, "TOKEN", python=None, become="never")
+    assert "-S -p '[TOKEN] '" in boot.command(DIGEST, "TOKEN", python=None, become=Become("sudo", password=True))
+    assert " sudo -n -- " in boot.command(DIGEST, "TOKEN", python=None, become=Become("sudo", password=False))
     assert "sudo" not in boot.command(DIGEST, "TOKEN", python=None, become=None)

@@ -260,7 +260,7 @@ def test_a_bad_name(talk, host, name):
     host.check()
 
 
-@pytest.mark.parametrize("verb", ["apply", "rollback", "commit"])
+@pytest.mark.parametrize("verb", ["apply", "ready", "commit"])
 def test_nothing_is_prepared(talk, verb):
     """Nothing is done that was not planned before."""
     assert talk().ask(verb)["error"] == "InputError"

@@ -33,7 +33,7 @@ def _large(nsprov):
 @pytest.mark.parametrize("kind", ["netns", "file", "veth", "mntns", "address", "route"])
 def test_control_c_during_a_step(large, kind):
     """Exit 130 once everything is put back; the words say so."""
-    process = large.start("up")
+    process = large.start("up", "-v")
     read_until(process, f"create {kind} ")
     os.killpg(process.pid, signal.SIGINT)
     said = finish(process)
@@ -83,7 +83,7 @@ def _sleeps_in_write(pid):
 
 def test_control_c_twice(large):
     """Somebody who is impatient presses it again: still everything is put back."""
-    process = large.start("up")
+    process = large.start("up", "-v")
     read_until(process, "create veth")
     for _ in range(2):
         os.killpg(process.pid, signal.SIGINT)
@@ -99,7 +99,7 @@ def test_other_ends(large, number):
     """A controller that is killed leaves an agent that goes back by itself."""
     if number != signal.SIGKILL:
         signal.signal(number, signal.SIG_DFL)  # who runs the tests under nohup(1) hands an ignored SIGHUP on
-    process = large.start("up")
+    process = large.start("up", "-v")
     read_until(process, "create veth")
     process.send_signal(number)
     said = finish(process)
@@ -113,7 +113,7 @@ def test_control_c_in_an_edit(large):
     large.write("topology.yml", LARGE.replace("n[1:100]", "n[1:3]"))
     large("up")
     large.write("topology.yml", LARGE.replace("net.ipv4.ip_forward: 1", "net.ipv4.ip_forward: 0"))
-    process = large.start("up")
+    process = large.start("up", "-v")
     read_until(process, "create veth")
     os.killpg(process.pid, signal.SIGINT)
     said = finish(process)
@@ -128,7 +128,7 @@ def test_control_c_in_an_edit(large):
 def test_control_c_in_a_down(large):
     """A `down` that is interrupted says so or is done; the next one leaves nothing."""
     large("up", "-q")
-    process = large.start("down")
+    process = large.start("down", "-v")
     read_until(process, "delete")
     os.killpg(process.pid, signal.SIGINT)
     said = finish(process)

@@ -64,7 +64,8 @@ from nsprov.errors import NsprovError
 from nsprov.transport import local
 from nsprov.agent import bundle
 password = SimpleNamespace(reveal=lambda: sys.argv[1]) if len(sys.argv) > 1 else None
-host = SimpleNamespace(name="here", become=True, become_password=password, python=None, connection="local")
+host = SimpleNamespace(name="here", become=True, become_method="sudo", become_password=password, python=None)
+host.connection = "local"
 source = {{"nsprov/" + name: open({tree!r} + "/nsprov/" + name, "rb").read() for name in ("errors.py", "agent/protocol.py")}}
 engine = b"def serve(channel): channel.send({{'event': 'hello'}}); channel.receive()"
 archive = bundle.pack({{"nsprov/__init__.py": b"", "nsprov/agent/__init__.py": b"", "nsprov/agent/engine.py": engine}} | source)

@@ -58,7 +58,7 @@ def test_a_controller_that_is_terminated(large):
 @pytest.mark.parametrize("step", ["create netns", "create veth", "create address"])
 def test_an_interrupted_controller(large, step):
     """Ctrl-C: exit 130 once every host has gone back."""
-    process = large.nsprov.start("up")
+    process = large.nsprov.start("up", "-v")
     read_until(process, step)
     os.killpg(process.pid, signal.SIGINT)
     said = finish(process)
@@ -71,7 +71,7 @@ def test_an_interrupted_controller(large, step):
 def test_an_interrupted_edit(demo):
     """Ctrl-C while a lab grows: it is what it was, with its record."""
     demo.topology(big(NODES).replace("name: big", "name: demo"))
-    process = demo.nsprov.start("up")
+    process = demo.nsprov.start("up", "-v")
     read_until(process, "create veth")
     os.killpg(process.pid, signal.SIGINT)
     said = finish(process)

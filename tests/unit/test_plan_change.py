@@ -18,6 +18,7 @@ from nsprov.kinds.bridge import Bridge
 from nsprov.kinds.cgroup import Cgroup
 from nsprov.kinds.cgroupns import Cgroupns
 from nsprov.kinds.file import File
+from nsprov.kinds.gretap import Gretap
 from nsprov.kinds.init import Init
 from nsprov.kinds.ipcns import Ipcns
 from nsprov.kinds.mntns import Mntns
@@ -30,6 +31,8 @@ from nsprov.kinds.timens import Timens
 from nsprov.kinds.userns import Userns
 from nsprov.kinds.utsns import Utsns
 from nsprov.kinds.veth import Veth
+from nsprov.kinds.vxlan import Vxlan
+from nsprov.kinds.wireguard import Wireguard
 from nsprov.kinds.workload import Workload
 from nsprov.plan.change import (
     CREATE,
@@ -68,6 +71,9 @@ EXAMPLES = (
     Init(node="a", spaces=("net", "uts"), pid=True),
     Workload(node="a", name="w", command=("sleep", "1"), secrets=(("P", "s"),), after=(("b/x", "ready"),)),
     Attachment(node="a", name="t-a", source="pid:1"),
+    Vxlan(node="a", ifname="eth2", vni=7, port=4789, local="192.0.2.1", remotes=("192.0.2.2",), learning=False, state="up"),
+    Gretap(node="a", ifname="eth3", key=7, local="192.0.2.1", remote="192.0.2.2", mtu=1458),
+    Wireguard(name="wg-t", port=51820, mtu=1440, public_key="k", network="fd00::/64", peers=(("l", "", "fd00::2/128", 0),)),
 )
 one = pytest.mark.parametrize("resource", EXAMPLES, ids=lambda resource: resource.kind)
 

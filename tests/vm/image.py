@@ -22,6 +22,7 @@ NEEDED = ("mmdebstrap", "mke2fs", "ssh-keygen", "qemu-system-x86_64")
 PACKAGES = (
     *("systemd-sysv", "dbus", "udev", "kmod", "procps", "linux-image-cloud-amd64", "busybox-static", "cpio"),
     *("openssh-server", "python3", "iproute2", "iputils-ping", "nftables", "sudo"),
+    *("python3-pytest", "python3-yaml", "python3-pyroute2", "wireguard-tools"),  # for kinds that only its kernel knows
 )
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng")
 

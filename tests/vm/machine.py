@@ -1,6 +1,6 @@
 """A virtual machine with a kernel of its own, and a disk that goes with it; nothing but this machine is reached from it.
 
-QEMU emulates the processor (TCG): the machine is ten times slower than this one, and needs no rights here.
+QEMU emulates the processor (TCG): the machine is ten times slower than this one, and only its TAP device needs rights here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import time
 from dataclasses import dataclass
 
 ADDRESS = "127.0.0.1"
+TAP = "nsp-vm"
+"""The other end of the machine's second link, eth1, while the machine is on; both are down."""
+
 PATIENCE = 90.0
 """Seconds until a boot is given up; it takes 13 when nobody else works here."""
 
@@ -42,8 +45,8 @@ class Machine:
         self._image = image
         self._process = self._master = None
         subprocess.run(["cp", "--sparse=always", image / "root.img", folder / "disk"], check=True)
-        host_key = (image / "host_key.pub").read_text().rsplit(maxsplit=1)[0]
-        self.known_hosts.write_text(f"[{ADDRESS}]:{self.port} {host_key}\n")
+        self.host_key = (image / "host_key.pub").read_text().rsplit(maxsplit=1)[0]
+        self.known_hosts.write_text(f"[{ADDRESS}]:{self.port} {self.host_key}\n")
         self.ssh_config.write_text(
             f"Host vm\n HostName {ADDRESS}\n Port {self.port}\n User root\n"
             f"Host *\n IdentityFile {self.key}\n IdentitiesOnly yes\n BatchMode yes\n"
@@ -83,11 +86,13 @@ class Machine:
         return ["ssh", "-F", str(self.ssh_config), "-S", str(self.folder / "master")]
 
     def run(self, command, code=0, stdin=""):
-        """Run a shell command as root, which must exit with `code`, and give what it said."""
+        """Run a shell command as root, which must exit with `code`, and give what it said; `stdin` is text or bytes."""
         argv = [*self._ssh(), "vm", command]
-        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=PATIENCE)
-        assert code is None or done.returncode == code, f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}"
-        return Ran(done.returncode, done.stdout, done.stderr)
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(argv, input=given, capture_output=True, check=False, timeout=4 * PATIENCE)
+        ran = Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        assert code is None or ran.code == code, f"{command}: exit {ran.code}\n{ran.out}{ran.err}"
+        return ran
 
     def reboot(self):
         """Boot again, as its own `reboot` does; the disk keeps what was written."""
@@ -123,6 +128,7 @@ def _qemu(image, folder, port):
         *("-drive", f"file={folder / 'disk'},if=none,id=disk,format=raw,cache=unsafe"),
         *("-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"),
         *("-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile="),
+        *("-netdev", f"tap,id=lan,ifname={TAP},script=no,downscript=no", "-device", "virtio-net-pci,netdev=lan,romfile="),
         *("-serial", f"file:{folder / 'console.log'}"),
     ]
 
