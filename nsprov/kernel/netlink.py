@@ -6,6 +6,7 @@ a batch needs no acknowledgements, only failures speak.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -18,7 +19,7 @@ from nsprov.errors import Diagnostic, KernelError
 from nsprov.kernel import answers, rtnl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from nsprov.kernel.namespaces import Namespaces
     from nsprov.plan.resource import Ref
@@ -91,8 +92,8 @@ class Netlink:
         requests, self._later = self._later, []
         self.send(requests)
 
-    def send(self, requests: Iterable[Request]) -> None:
-        """Send requests, those of one node in their order, in batches.
+    def send(self, requests: Iterable[Request], done: set[Ref] | None = None) -> None:
+        """Send requests, those of one node in their order, in batches; `done` gets what was not refused.
 
         Raises:
             KernelError: with a diagnostic for the first refused request of the first node that has one.
@@ -103,19 +104,36 @@ class Netlink:
             by_node[request.node].append(request)
         for node, queue in by_node.items():
             for start in range(0, len(queue), _BATCH):
-                self._send_batch(node, queue[start : start + _BATCH])
+                self._send_batch(node, queue[start : start + _BATCH], done)
 
-    def _send_batch(self, node: str, batch: Sequence[Request]) -> None:
+    @contextlib.contextmanager
+    def creating(self, finish: Callable[[Collection[Ref]], Iterable[Request]]) -> Iterator[set[Ref]]:
+        """Finish what is created inside, also when something is refused: without a mark nobody would take the rest away."""
+        done: set[Ref] = set()
+        try:
+            yield done
+        except KernelError:
+            with contextlib.suppress(KernelError):  # the first refusal is the one to be told
+                self.send(finish(done))
+            raise
+        self.send(finish(done))
+
+    def _send_batch(self, node: str, batch: Sequence[Request], done: set[Ref] | None) -> None:
         connection = self._socket(node)
         first = self._sequence + 1
         self._sequence += len(batch)
         connection.send(rtnl.packed_together([(r.message, first + n) for n, r in enumerate(batch)]))
+        problems: dict[Ref, KernelError] = {}
         for kind, sequence, start, end, data in _answers(connection):
             if kind == _NLMSG_ERROR and first <= sequence <= self._sequence:
                 code, said = _refusal(data, start, end)
                 request = batch[sequence - first]
                 if code and not (request.absent_is_fine and code in _GONE):
-                    raise refused(request.ref, code, said)
+                    problems.setdefault(request.ref, refused(request.ref, code, said))
+        if done is not None:
+            done.update(request.ref for request in batch if request.ref not in problems)
+        if problems:
+            raise next(iter(problems.values()))
 
     def look(self, node: str, interest: Interest) -> Dump:
         """Read what is of interest in a node.

@@ -16,7 +16,7 @@ from nsprov.kernel.rtnl import LinkSettings, Message, new_bridge, set_link
 from nsprov.plan.resource import HOST, IDENTITY, Ref, Resource, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from nsprov.kernel.machine import Kernel
 
@@ -75,12 +75,16 @@ def obstacles(kernel: Kernel, wants: Sequence[Bridge]) -> Mapping[Ref, str]:
 
 def create(kernel: Kernel, wants: Sequence[Bridge]) -> None:
     """Create the bridges; they go up last, or each new port's neighbour discovery would flood all the others."""
-    kernel.netlink.send(
-        Request(want.node, new_bridge(want.name, want.mac, _other_mtu(want.mtu), stp=bool(want.stp)), want.ref())
-        for want in wants
-    )
-    marks = ((want, LinkSettings(name=want.name, alias=kernel.mark(want.ref()), mtu=want.mtu)) for want in wants)
-    kernel.netlink.send(Request(want.node, set_link(0, mark), want.ref()) for want, mark in marks)
+
+    def finish(done: Collection[Ref]) -> Iterator[Request]:
+        for want in wants:
+            if want.ref() in done:
+                mark = LinkSettings(name=want.name, alias=kernel.mark(want.ref()), mtu=want.mtu)
+                yield Request(want.node, set_link(0, mark), want.ref())
+
+    news = ((want, new_bridge(want.name, want.mac, _other_mtu(want.mtu), stp=bool(want.stp))) for want in wants)
+    with kernel.netlink.creating(finish) as done:
+        kernel.netlink.send((Request(want.node, new, want.ref()) for want, new in news), done)
     for want in wants:
         settings = LinkSettings(name=want.name, up=want.state == "up")
         kernel.netlink.later(Request(want.node, set_link(0, settings), want.ref()))

@@ -22,7 +22,7 @@ from nsprov.kernel.rtnl import LinkSettings, VethEnd, add_altname, new_veth, set
 from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from nsprov.kernel.machine import Kernel
     from nsprov.kernel.rtnl import Link
@@ -173,13 +173,17 @@ def obstacles(kernel: Kernel, wants: Sequence[Veth]) -> Mapping[Ref, str]:
 
 def create(kernel: Kernel, wants: Sequence[Veth]) -> None:
     """Create the pairs in place, then mark their ends and set them up."""
-    for start in range(0, len(wants), _CHUNK):
-        chunk = wants[start : start + _CHUNK]
-        with kernel.namespaces.opened(end.node for want in chunk for end in _ends(want)) as pins:
-            kernel.netlink.send(_new(kernel, want, pins) for want in chunk)
-    kernel.netlink.send(
-        Request(end.node, set_link(0, _settings(kernel, want, end)), want.ref()) for want in wants for end in _ends(want)
-    )
+
+    def finish(done: Collection[Ref]) -> Iterator[Request]:
+        for want in wants:
+            for end in _ends(want) if want.ref() in done else ():
+                yield Request(end.node, set_link(0, _settings(kernel, want, end)), want.ref())
+
+    with kernel.netlink.creating(finish) as done:
+        for start in range(0, len(wants), _CHUNK):
+            chunk = wants[start : start + _CHUNK]
+            with kernel.namespaces.opened(end.node for want in chunk for end in _ends(want)) as pins:
+                kernel.netlink.send((_new(kernel, want, pins) for want in chunk), done)
     for want in wants:
         if want.peer_altname:
             index = kernel.netlink.ifindex(want.peer_node, want.peer_ifname)

@@ -25,7 +25,7 @@ from nsprov.kernel.rtnl import LinkSettings, Tunnel, set_link
 from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from nsprov.kernel.machine import Kernel
     from nsprov.kernel.rtnl import Link
@@ -128,11 +128,18 @@ def obstacles(kernel: Kernel, wants: Sequence[Vxlan]) -> Mapping[Ref, str]:
 
 def create(kernel: Kernel, wants: Sequence[Vxlan]) -> None:
     """Create the devices in place, mark them, tell them their remotes, and set them up."""
-    for start in range(0, len(wants), _CHUNK):
-        chunk = wants[start : start + _CHUNK]
-        with kernel.namespaces.opened(want.node for want in chunk) as pins:
-            kernel.netlink.send(Request(HOST, new_vxlan(_new(want, pins), _tunnel(want)), want.ref()) for want in chunk)
-    kernel.netlink.send(request for want in wants for request in _finished(kernel, want))
+
+    def finish(done: Collection[Ref]) -> Iterator[Request]:
+        for want in wants:
+            if want.ref() in done:
+                yield from _finished(kernel, want)
+
+    with kernel.netlink.creating(finish) as done:
+        for start in range(0, len(wants), _CHUNK):
+            chunk = wants[start : start + _CHUNK]
+            with kernel.namespaces.opened(want.node for want in chunk) as pins:
+                news = (Request(HOST, new_vxlan(_new(want, pins), _tunnel(want)), want.ref()) for want in chunk)
+                kernel.netlink.send(news, done)
     kernel.netlink.forget()
 
 

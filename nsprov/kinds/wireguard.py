@@ -30,7 +30,7 @@ from nsprov.kernel.rtnl import (
 from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from nsprov.kernel.machine import Kernel
 
@@ -142,9 +142,15 @@ def _ports(kernel: Kernel) -> set[int]:
 
 def create(kernel: Kernel, wants: Sequence[Wireguard]) -> None:
     """Create the devices, each marked and with its key and peers before it goes up."""
-    kernel.netlink.send(Request(HOST, wireguard.new_device(want.name, want.mtu), want.ref()) for want in wants)
-    marks = ((want, LinkSettings(name=want.name, alias=kernel.mark(want.ref()))) for want in wants)
-    kernel.netlink.send(Request(HOST, set_link(0, mark), want.ref()) for want, mark in marks)
+
+    def finish(done: Collection[Ref]) -> Iterator[Request]:
+        for want in wants:
+            if want.ref() in done:
+                mark = LinkSettings(name=want.name, alias=kernel.mark(want.ref()))
+                yield Request(HOST, set_link(0, mark), want.ref())
+
+    with kernel.netlink.creating(finish) as done:
+        kernel.netlink.send((Request(HOST, wireguard.new_device(want.name, want.mtu), want.ref()) for want in wants), done)
     kernel.netlink.send(_guard(RTM_NEWROUTE, want) for want in wants)
     for want in wants:
         if kernel.files.read_sysctl(HOST, _NO_IPV6) != "0":  # for the host's own links; its user has asked for this one

@@ -157,8 +157,10 @@ class Case:
 
 
 @pytest.fixture
-def around(case, host, run_command):
+def around(case, host, run_command, forked):
     """Make the things that a case finds there; they go when the test is over, however it ends."""
+    if "needs" in case and (lacking := forked(lambda: linktypes.lacks(Kernel(LAB), case["needs"]))):
+        pytest.skip(lacking)
     for argv in case.get("setup", ()):
         run_command(*argv)
     yield
@@ -171,8 +173,6 @@ def around(case, host, run_command):
 @pytest.mark.parametrize(("case", "kind"), list(_cases()))
 def test_contract(case, kind, labs, identity, run_command, forked):
     """A resource is created, edited, repaired and deleted, each in one run after which the plan is empty."""
-    if "needs" in case and (lacking := forked(lambda: linktypes.lacks(Kernel(LAB), case["needs"]))):
-        pytest.skip(lacking)
     labs.keys = tuple(map(raw_key, case.get("keys", ())))
     told = Case(labs, case, identity)
     assert told.want.kind == kind
