@@ -82,6 +82,7 @@ SHORT, SHORT_SHARE, MEDIUM, MEDIUM_SHARE = 20, 0.85, 40, 0.97
 BROAD_EXCEPT = re.compile(rf"{PACKAGE}\.(cli\..*|transport\.local|agent\.engine)")
 """Where everything may be caught and kept: the command line's end, the child that becomes the agent, the agent's loop."""
 
+MAKERS = re.compile(rf"{PACKAGE}\.(kinds|resolve(\..*)?|agent\.parts|playbook\.running\.resources)")
 BANNED_WORDS = {"util", "utils", "helper", "helpers", "common", "manager", "base", "misc"}
 KIND_FUNCTIONS = {"observe": 2, "obstacles": 2, "create": 2, "update": 2, "delete": 2}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -263,10 +264,10 @@ def open_doors(given):
 
 
 def crowded_kinds(given):
-    """Kinds do not import each other, and only `resolve`, which makes them, imports single ones."""
+    """Kinds do not import each other, and only who makes resources, of a topology or of a task, imports single ones."""
     for module in given:
         for found in imports(module, names_of(given)):
-            if found.target.startswith(f"{PACKAGE}.kinds.") and module.name != f"{PACKAGE}.kinds" and module.part != "resolve":
+            if found.target.startswith(f"{PACKAGE}.kinds.") and not MAKERS.fullmatch(module.name):
                 yield module.at(
                     found.line, f'imports the single kind "{found.target}"; go by KINDS, or move what is shared down'
                 )

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from nsprov.kernel.rtnl import Link
 
 _LOCK = ".lock"
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}|@[A-Za-z][A-Za-z0-9_.-]{0,63}")
+"""A lab, or with an @ one living network that `nsprov attach` has given a name, which is a lab of its own."""
 
 
 def audit(lab: str) -> list[Diagnostic]:
@@ -47,7 +48,7 @@ def traces() -> list[str]:
     with contextlib.suppress(FileNotFoundError):
         found.update(name[: -len(_LOCK)] for name in os.listdir(RUN) if name.endswith(_LOCK))
     found.update(link.alias[len(MARK) :].partition("/")[0] for _, link in _marked(Kernel("audit")))
-    return sorted(name for name in found if _NAME.fullmatch(name))
+    return sorted(filter(_NAME.fullmatch, found))
 
 
 def _links(kernel: Kernel) -> Iterator[Diagnostic]:

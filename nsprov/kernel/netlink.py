@@ -106,18 +106,6 @@ class Netlink:
             for start in range(0, len(queue), _BATCH):
                 self._send_batch(node, queue[start : start + _BATCH], done)
 
-    @contextlib.contextmanager
-    def creating(self, finish: Callable[[Collection[Ref]], Iterable[Request]]) -> Iterator[set[Ref]]:
-        """Finish what is created inside, also when something is refused: without a mark nobody would take the rest away."""
-        done: set[Ref] = set()
-        try:
-            yield done
-        except KernelError:
-            with contextlib.suppress(KernelError):  # the first refusal is the one to be told
-                self.send(finish(done))
-            raise
-        self.send(finish(done))
-
     def _send_batch(self, node: str, batch: Sequence[Request], done: set[Ref] | None) -> None:
         connection = self._socket(node)
         first = self._sequence + 1
@@ -270,6 +258,19 @@ _HINTS = {
     errno.EEXIST: "remove what has that name, or use another name",
     errno.ENETUNREACH: "give the device an address in the gateway's subnet first",
 }
+
+
+@contextlib.contextmanager
+def creating(netlink: Netlink, finish: Callable[[Collection[Ref]], Iterable[Request]]) -> Iterator[set[Ref]]:
+    """Finish what is created inside, also when something is refused: without a mark nobody would take the rest away."""
+    done: set[Ref] = set()
+    try:
+        yield done
+    except KernelError:
+        with contextlib.suppress(KernelError):  # the first refusal is the one to be told
+            netlink.send(finish(done))
+        raise
+    netlink.send(finish(done))
 
 
 def refused(ref: Ref, code: int, said: str = "") -> KernelError:

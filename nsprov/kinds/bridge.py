@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from nsprov.kernel.netlink import Request
+from nsprov.kernel.netlink import Request, creating
 from nsprov.kernel.rtnl import LinkSettings, Message, new_bridge, set_link
 from nsprov.plan.resource import HOST, IDENTITY, Ref, Resource, place
 
@@ -83,7 +83,7 @@ def create(kernel: Kernel, wants: Sequence[Bridge]) -> None:
                 yield Request(want.node, set_link(0, mark), want.ref())
 
     news = ((want, new_bridge(want.name, want.mac, _other_mtu(want.mtu), stp=bool(want.stp))) for want in wants)
-    with kernel.netlink.creating(finish) as done:
+    with creating(kernel.netlink, finish) as done:
         kernel.netlink.send((Request(want.node, new, want.ref()) for want, new in news), done)
     for want in wants:
         settings = LinkSettings(name=want.name, up=want.state == "up")

@@ -17,7 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from nsprov.kernel.netlink import Request
+from nsprov.kernel.netlink import Request, creating
 from nsprov.kernel.rtnl import LinkSettings, VethEnd, add_altname, new_veth, set_link
 from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
 
@@ -179,7 +179,7 @@ def create(kernel: Kernel, wants: Sequence[Veth]) -> None:
             for end in _ends(want) if want.ref() in done else ():
                 yield Request(end.node, set_link(0, _settings(kernel, want, end)), want.ref())
 
-    with kernel.netlink.creating(finish) as done:
+    with creating(kernel.netlink, finish) as done:
         for start in range(0, len(wants), _CHUNK):
             chunk = wants[start : start + _CHUNK]
             with kernel.namespaces.opened(end.node for want in chunk for end in _ends(want)) as pins:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nsprov.kernel import linktypes, tunnels
 from nsprov.kernel.encapsulation import NewLink, forwarding, new_vxlan
-from nsprov.kernel.netlink import Request
+from nsprov.kernel.netlink import Request, creating
 from nsprov.kernel.rtnl import LinkSettings, Tunnel, set_link
 from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
 
@@ -134,7 +134,7 @@ def create(kernel: Kernel, wants: Sequence[Vxlan]) -> None:
             if want.ref() in done:
                 yield from _finished(kernel, want)
 
-    with kernel.netlink.creating(finish) as done:
+    with creating(kernel.netlink, finish) as done:
         for start in range(0, len(wants), _CHUNK):
             chunk = wants[start : start + _CHUNK]
             with kernel.namespaces.opened(want.node for want in chunk) as pins:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nsprov.errors import Diagnostic, KernelError
 from nsprov.kernel import linktypes, wireguard
-from nsprov.kernel.netlink import Interest, Request, refused
+from nsprov.kernel.netlink import Interest, Request, creating, refused
 from nsprov.kernel.rtnl import (
     MAIN_TABLE,
     PROTO,
@@ -149,7 +149,7 @@ def create(kernel: Kernel, wants: Sequence[Wireguard]) -> None:
                 mark = LinkSettings(name=want.name, alias=kernel.mark(want.ref()))
                 yield Request(HOST, set_link(0, mark), want.ref())
 
-    with kernel.netlink.creating(finish) as done:
+    with creating(kernel.netlink, finish) as done:
         kernel.netlink.send((Request(HOST, wireguard.new_device(want.name, want.mtu), want.ref()) for want in wants), done)
     kernel.netlink.send(_guard(RTM_NEWROUTE, want) for want in wants)
     for want in wants:

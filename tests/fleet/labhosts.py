@@ -26,7 +26,10 @@ PYTHONS = {
     for version in ("3.9", "3.13")
 }
 """The oldest Python that an agent runs on and a new one, where this machine has them."""
-NEEDED = ("sshd", "ssh", "ssh-keygen", "sudo", "doas", "tcsh", "fish", "ip", "unshare", "taskset", "openssl", "mount", "pivot_root")
+NEEDED = (
+    *("sshd", "ssh", "ssh-keygen", "sudo", "doas", "tcsh", "fish"),
+    *("ip", "unshare", "taskset", "openssl", "mount", "pivot_root"),
+)
 
 _SSHD = """\
 Port 22
@@ -39,6 +42,7 @@ PrintMotd no
 LogLevel VERBOSE
 MaxStartups 100
 MaxSessions 100
+Subsystem sftp internal-sftp
 AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/keys/%u
 """
 
@@ -103,7 +107,8 @@ def missing():
     """Say what stands in the way of lab hosts here; empty when nothing does."""
     absent = [name for name in NEEDED if not shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")]
     if absent:
-        return f"not installed: {', '.join(absent)} (openssh-server openssh-client sudo opendoas tcsh fish iproute2 util-linux openssl)"
+        packages = "openssh-server openssh-client sudo opendoas tcsh fish iproute2 util-linux openssl"
+        return f"not installed: {', '.join(absent)} ({packages})"
     routes = Path("/proc/net/route").read_text().splitlines()[1:]
     if any(line.split()[1] == "00000000" for line in routes) or len(socket.if_nameindex()) > 2:
         return (
