@@ -160,6 +160,14 @@ class Run(Look):
             self._settle(before)
         return left
 
+    def keep_record(self) -> None:
+        """Write again what was applied before this run, after a rollback, which writes what it has gone back to as it was seen.
+
+        For who builds upon the record that is not the same: what nobody has asked for would be asked for from now on.
+        """
+        if self._manifest and self.kernel.lab.exists():
+            self.kernel.lab.write(MANIFEST, self._manifest)
+
     def writes(self) -> bool:
         """Tell whether the record becomes another one; that the lab goes is no record."""
         acts = self.uncommitted or bool(self._changes) or bool(self.interrupted) or self.applied != self.desired

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nsprov.plan.change import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from nsprov.agent.parts import Wants
     from nsprov.plan.change import Plan
@@ -40,7 +40,7 @@ class Shares:
                 "state": "present" if present else "absent",
             }
             if own is not None:
-                result.update(action=own["action"], reason=own.get("reason", ""))
+                result.update(action=own["action"], reason=own.get("reason", "") if present else "")
             if also:
                 result["also"] = also
             if step.get("diff") and (own or also):
@@ -49,24 +49,23 @@ class Shares:
         return found
 
     def _owners(self, plan: Plan) -> dict[Ref, int]:
-        """Give each change to a task: its own, or one that stands on it or that it stands on, over any number of others."""
+        """Give each change to a task: its own, one that this stands on, or one that stands on it, over any number of others."""
         owners: dict[Ref, int] = {}
-        for index, (resource, _) in enumerate(self._wants):
-            owners[resource.ref()] = index  # of two tasks about one resource the last one has its way
-        values = {change.ref: change.after or change.before for change in plan.changes}
+        for index, (want, _) in enumerate(self._wants):
+            owners[want.ref()] = index  # of two tasks about one resource the last one has its way
+        values = {one.ref: value for one in plan.changes if (value := one.after or one.before)}
         found = {ref: owner for ref, owner in owners.items() if ref in values}
-        queue = list(found)
-        while queue:
-            ref = queue.pop(0)
-            for other in values:
-                if other not in found and _touch(values[ref], values[other]):
-                    found[other] = found[ref]
-                    queue.append(other)
+        _spread(found, values, lambda ours, other: {*ours.stands_on()} & {*other.provides()})
+        _spread(found, values, lambda ours, other: {*other.stands_on()} & {*ours.provides()})
         return {**dict.fromkeys(values, 0), **found}
 
 
-def _touch(one: Resource | None, other: Resource | None) -> bool:
-    """Tell whether one of two resources stands on the other."""
-    if one is None or other is None:
-        return False
-    return bool({*one.stands_on()} & {*other.provides()} or {*other.stands_on()} & {*one.provides()})
+def _spread(owners: dict[Ref, int], values: Mapping[Ref, Resource], touch: Callable[[Resource, Resource], object]) -> None:
+    """Give what is touched to the owner of what touches it, and so on."""
+    queue = list(owners)
+    while queue:
+        ref = queue.pop(0)
+        for other, resource in values.items():
+            if other not in owners and touch(values[ref], resource):
+                owners[other] = owners[ref]
+                queue.append(other)

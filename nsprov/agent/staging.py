@@ -91,6 +91,8 @@ def _go_back(run: Run, problem: BaseException) -> None:
     """Put everything back, and say of an error what of it cannot be: it is written down on the host."""
     try:
         left = [str(change.ref) for change in run.rollback()]
+        if not left:
+            run.keep_record()
     except NsprovError as other:
         left = [other.diagnostics[0].where or other.diagnostics[0].summary]
     except OSError as other:

@@ -34,7 +34,7 @@ def run(
         raise InputError(Diagnostic("a command stands behind --, or a module before it", "run", hint="leave one of them out"))
     raw = {"argv": command} if command else _arguments(args)
     playbook = one_task(topology, module or "command", raw)
-    with play.Run(given, playbook, mode, None, play.vault_passwords(mode)) as found:
+    with play.Run(given, playbook, mode, None) as found:
         return found.carry_out()
 
 

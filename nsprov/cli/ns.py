@@ -52,9 +52,7 @@ app = typer.Typer(
 
 @app.command("ls")
 @options.shared(topology=options.TopologyOption)
-def list_namespaces(
-    given: Given, kinds: KindsOption = None, host: HostOption = None, deleted: DeletedOption = False
-) -> int:
+def list_namespaces(given: Given, kinds: KindsOption = None, host: HostOption = None, deleted: DeletedOption = False) -> int:
     """List namespaces: as lsns does, and also those that nobody is in, with what keeps them alive and whose they are.
 
     With -l, those of these hosts of the inventory.
@@ -66,7 +64,9 @@ def list_namespaces(
         return 0
     chosen = limits.chosen(given, targets.load_inventory(given), None if host is None else [host])
     hosts = reaching.entered(chosen, given)
-    found = inquiry.ask("ns", given.lab or "", hosts, given.run_options(), {one.name: {**request, "lab": given.lab} for one in hosts})
+    found = inquiry.ask(
+        "ns", given.lab or "", hosts, given.run_options(), {one.name: {**request, "lab": given.lab} for one in hosts}
+    )
     replies = [_only({"host": name, **_said(reply)}, deleted=deleted) for name, reply in found.replies.items()]
     ns_views.show_lists(replies, given.output)
     return report("", found.outcomes, returned=False)
@@ -128,9 +128,7 @@ def unpin(given: Given, name: Name, kinds: KindsOption = None, host: HostOption 
 
 @app.command("enter")
 @options.shared(topology=options.TopologyOption)
-def enter(
-    given: Given, subject: Subject, argv: Command = None, kinds: KindsOption = None, host: HostOption = None
-) -> int:
+def enter(given: Given, subject: Subject, argv: Command = None, kinds: KindsOption = None, host: HostOption = None) -> int:
     """Run a command in namespaces, as nsenter does, and give its exit code; 126 and 127 as a shell does."""
     hold_streams()
     where, terms = _whereabouts(given, host, subject)

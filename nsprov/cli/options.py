@@ -24,6 +24,15 @@ class Output(str, Enum):
     JSONL = "jsonl"
 
 
+class PlayOutput(str, Enum):
+    """How results of a playbook are written to stdout."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    JUNIT = "junit"
+
+
 class Progressing(str, Enum):
     """How a run shows on stderr how far it is; `auto` is a display in place on a terminal, and lines elsewhere."""
 

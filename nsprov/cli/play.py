@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nsprov import __version__, fleet, memory
-from nsprov.cli import asking, options, play_views, targets
+from nsprov.cli import options, play_views, targets
 from nsprov.cli.options import Given
-from nsprov.cli.reaching import entered
-from nsprov.errors import Interrupted, StepFailed, Unreachable
+from nsprov.cli.reaching import entered, vault_passwords
+from nsprov.errors import Diagnostic, InputError, Interrupted, NsprovError, StepFailed, Unreachable
 
 if TYPE_CHECKING:
     import threading
@@ -23,15 +23,13 @@ if TYPE_CHECKING:
     from nsprov.playbook.model import Playbook
     from nsprov.playbook.running.plays import Stage
     from nsprov.playbook.running.record import Record, Result
-    from nsprov.vault import Password
 
 PlaybookArgument = Annotated[str, typer.Argument(help="The playbook file.", metavar="PLAYBOOK")]
 CheckOption = Annotated[bool, typer.Option("--check", "-C", help="Change nothing, and say what would change.")]
 DiffOption = Annotated[bool, typer.Option("--diff", "-D", help="Show what changes in files.")]
-VaultFileOption = Annotated[
-    list[str] | None, typer.Option("--vault-password-file", help="A file with a vault password, or LABEL@FILE.")
+PlayOutputOption = Annotated[
+    options.PlayOutput, typer.Option("--output", "-o", help="How to write results.", envvar="NSPROV_OUTPUT")
 ]
-AskVaultOption = Annotated[bool, typer.Option("--ask-vault-pass", "-J", help="Ask for the vault password.")]
 TagsOption = Annotated[list[str] | None, typer.Option("--tags", "-t", help="Only tasks with one of these tags.")]
 SkipOption = Annotated[list[str] | None, typer.Option("--skip-tags", help="No tasks with one of these tags.")]
 StartOption = Annotated[str, typer.Option("--start-at-task", help="Begin at the task of this name.")]
@@ -48,8 +46,6 @@ class Mode:
 
     check: CheckOption = False
     diff: DiffOption = False
-    vault_password_file: VaultFileOption = None
-    ask_vault_pass: AskVaultOption = False
 
 
 @dataclass(frozen=True)
@@ -71,42 +67,22 @@ def register(app: typer.Typer) -> None:
     app.command()(play)
 
 
-@options.shared(topology=PlaybookArgument, also=(Mode, Part))
+@options.shared(topology=PlaybookArgument, also=(Mode, Part), output=PlayOutputOption)
 def play(given: Given, mode: Mode, part: Part) -> int:
     """Carry out a playbook: what happens, in order, on the hosts of an inventory."""
     from nsprov.playbook import reading  # noqa: PLC0415 - for start-up: only here are playbooks read
 
-    passwords = vault_passwords(mode)
-    playbook = reading.load(str(given.topology), passwords)
+    if given.topology is None:
+        raise InputError(Diagnostic("no playbook is named", "play", hint="name its file: nsprov play site.yml"))
+    playbook = reading.load(given.topology, vault_passwords(given))
     if part.syntax_check:
         play_views.show_valid(playbook)
         return 0
-    with Run(given, playbook, mode, part, passwords) as run:
+    with Run(given, playbook, mode, part) as run:
         if part.list_tasks or part.list_tags or part.list_hosts:
             play_views.show_plays(run.stage(), tasks=part.list_tasks, tags=part.list_tags, hosts=part.list_hosts)
             return 0
         return run.carry_out()
-
-
-def vault_passwords(mode: Mode) -> list[Password]:
-    """Read the vault passwords; a file that can be executed gives its own on stdout.
-
-    Raises:
-        InputError: a file cannot be read, or there is nobody to ask.
-
-    """
-    from nsprov.vault import Password  # noqa: PLC0415 - for start-up, as above
-
-    named = mode.vault_password_file or (
-        [os.environ["ANSIBLE_VAULT_PASSWORD_FILE"]] if os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") else []
-    )
-    found = []
-    for given in named:
-        label, _, path = given.rpartition("@")
-        found.append(Password(label, asking.from_file(path, "--vault-password-file").encode()))
-    if mode.ask_vault_pass:
-        found.append(Password("", asking.once("vault password: ", "-J", "use --vault-password-file").encode()))
-    return found
 
 
 def _words(given: Sequence[str] | None) -> frozenset[str]:
@@ -116,20 +92,22 @@ def _words(given: Sequence[str] | None) -> frozenset[str]:
 class Run:
     """The sessions and the record of one playbook's run."""
 
-    def __init__(self, given: Given, playbook: Playbook, mode: Mode, part: Part | None, passwords: Sequence[Password]) -> None:
+    def __init__(self, given: Given, playbook: Playbook, mode: Mode, part: Part | None) -> None:
         """Store what is to be done; nothing is connected."""
-        from nsprov.playbook.running.plays import tasks_of  # noqa: PLC0415 - for start-up, as above
+        from nsprov.playbook.contents import tasks_of  # noqa: PLC0415 - for start-up, as above
         from nsprov.playbook.running.record import Record  # noqa: PLC0415 - for start-up, as above
+        from nsprov.render.native import Expressions  # noqa: PLC0415 - for start-up, as above
 
         self._given = given
         self._playbook = playbook
         self._mode = mode
         self._part = part or Part()
-        self._passwords = passwords
         self._elevates = any(task.become for play in playbook.plays for task in tasks_of(play))
         self._inventory: Inventory = targets.load_inventory(given)
         self._fleet = fleet.Fleet(given.run_options())
-        self._views = play_views.for_output(given.output, verbose=given.verbose, is_one=part is None)
+        self._expressions = Expressions(["/", os.getcwd()])
+        self._fence = play_views.Fence(lambda: self._expressions.secrets)
+        self._views = play_views.for_output(given.output.value, self._fence, verbose=given.verbose, is_one=part is None)
         self._record = Record(tell=self._views.event, begin=self._views.play)
 
     def __enter__(self) -> Self:
@@ -149,19 +127,22 @@ class Run:
             self._fleet.drop()
             self._views.end(record, interrupted=True)
             return Interrupted.exit_code
+        except NsprovError as problem:
+            problem.diagnostics = self._fence.diagnostics(problem.diagnostics)
+            raise
         self._views.end(record, interrupted=False)
         memory.remember_failed(record.stranded)
         return _code(record)
 
     def stage(self) -> Stage:
         """Give where the playbook takes place."""
+        from nsprov.playbook import contents  # noqa: PLC0415 - for start-up, as above
         from nsprov.playbook.model import Selection  # noqa: PLC0415 - for start-up, as above
         from nsprov.playbook.running.plays import Stage, Terms  # noqa: PLC0415 - for start-up, as above
         from nsprov.playbook.running.scheduler import Wires  # noqa: PLC0415 - for start-up, as above
         from nsprov.playbook.variables import World  # noqa: PLC0415 - for start-up, as above
-        from nsprov.render.native import Expressions  # noqa: PLC0415 - for start-up, as above
 
-        mode, part, expressions = self._mode, self._part, Expressions(["/", os.getcwd()])
+        mode, part, expressions = self._mode, self._part, self._expressions
         about = {
             "playbook_dir": os.path.abspath(self._playbook.folder),
             "ansible_check_mode": mode.check,
@@ -169,19 +150,22 @@ class Run:
             "ansible_forks": self._given.forks,
             "nsprov_version": __version__,
         }
+        passwords, selection = vault_passwords(self._given), Selection(only=_words(part.tags), skip=_words(part.skip_tags))
+        contents.check_tags(self._playbook, selection, passwords)
+        contents.check_start(self._playbook, part.start_at_task)
         terms = Terms(
-            selection=Selection(only=_words(part.tags), skip=_words(part.skip_tags)),
+            selection=selection,
             check=mode.check,
             diff=mode.diff,
             forks=self._given.forks,
             start_at=part.start_at_task,
             step=part.step,
-            confirm=play_views.Confirm() if part.step else lambda _task: True,
+            confirm=play_views.Confirm(self._views.settle) if part.step else lambda _task: True,
             limit=self._limited,
-            passwords=self._passwords,
+            passwords=passwords,
             becomes=self._is_root,
         )
-        world = World(self._inventory, expressions, targets.variables(self._given.variables or ()), about)
+        world = World(self._inventory, expressions, targets.variables(self._given), about)
         wires = Wires(
             connect=self._connect,
             exchange=self._exchange,
@@ -218,13 +202,18 @@ class Run:
                 raise Unreachable
 
         found: dict[int, Result] = {}
-        for message in self._fleet.talk(name, {"verb": "play", "steps": list(steps)}, tick):
+        for message in fleet.talk(self._fleet, name, {"verb": "play", "steps": list(steps)}, tick):
             if message.get("event") == "result":
                 found[message["step"]] = message["result"]
         return found
 
     def _topology(self, args: Mapping[str, Any], hosts: Sequence[str]) -> Mapping[str, Result]:
-        raise NotImplementedError
+        """Bring a lab up or down on hosts of the play."""
+        from nsprov.cli import play_topology  # noqa: PLC0415 - for start-up: few playbooks have labs
+
+        folder, check = self._playbook.folder, self._mode.check
+        ground = play_topology.Ground(self._given, self._inventory, self._fleet, folder, check)
+        return play_topology.carry_out(ground, args, hosts)
 
 
 def _message(error: Any) -> str:

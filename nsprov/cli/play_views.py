@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from nsprov.cli import play_reports, views
 from nsprov.texts import SecretFloat, SecretInt, SecretText
@@ -15,6 +15,7 @@ from nsprov.texts import SecretFloat, SecretInt, SecretText
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from nsprov.cli.play_reports import View
     from nsprov.errors import Diagnostic
     from nsprov.playbook.model import Play, Playbook, Task
     from nsprov.playbook.running.plays import Stage
@@ -22,27 +23,13 @@ if TYPE_CHECKING:
 
 _WIDTH = 80
 _WORDS = {"failed": "fatal", "skipped": "skipping"}
-_QUIET = frozenset({"changed", "failed", "skipped", "stdout_lines", "stderr_lines", "start", "end", "delta", "diff", "ansible_facts"})
+_QUIET = frozenset(
+    {"changed", "failed", "skipped", "stdout_lines", "stderr_lines", "start", "end", "delta", "diff", "ansible_facts"}
+)
 _TOLD = ("debug", "assert", "fail")
 _SHORTEST = 4
 STARS = "***"
 CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
-
-
-class View(Protocol):
-    """What is told of a run."""
-
-    def play(self, play: Play, hosts: tuple[str, ...]) -> None:
-        """A play begins on some hosts."""
-
-    def event(self, event: Event) -> None:
-        """A task has come to something on a host."""
-
-    def settle(self) -> None:
-        """All hosts have come as far as they can together."""
-
-    def end(self, record: Record, *, interrupted: bool) -> None:
-        """All is over."""
 
 
 class Fence:
@@ -73,12 +60,12 @@ class Fence:
 
     def event(self, event: Event) -> Event:
         """Give an event as it may be shown: of one with `no_log` only what became of it."""
-        task = replace(event.task, name=self.hide(event.task.name))
+        event = replace(event, title=self.hide(event.title))
         if event.hidden:
             items = tuple(("(censored due to no_log)", _censored(result)) for _, result in event.items)
-            return replace(event, task=task, result=_censored(event.result), items=items)
+            return replace(event, result=_censored(event.result), items=items)
         items = tuple((self.hide(label), self.hide(result)) for label, result in event.items)
-        return replace(event, task=task, result=self.hide(event.result), items=items)
+        return replace(event, result=self.hide(event.result), items=items)
 
     def _hidden(self, text: str) -> str:
         pattern = self._search()
@@ -107,7 +94,7 @@ def _long_lines(text: str) -> list[str]:
 
 def _censored(result: Result) -> Result:
     """Give what of a result may be told in any case; the words are Ansible's."""
-    told = {word: result[word] for word in ("changed", "failed", "skipped", "unreachable") if word in result}
+    told: Result = {word: result[word] for word in ("changed", "failed", "skipped", "unreachable") if word in result}
     return {"censored": CENSORED, **told}
 
 
@@ -150,7 +137,7 @@ def show_valid(playbook: Playbook) -> None:
 
 def show_plays(stage: Stage, *, tasks: bool, tags: bool, hosts: bool) -> None:
     """List what is in a playbook: hosts, tasks with their tags, tags."""
-    from nsprov.playbook.running.plays import tasks_of  # noqa: PLC0415 - for start-up: only a playbook has tasks
+    from nsprov.playbook.contents import tasks_of  # noqa: PLC0415 - for start-up: only a playbook has tasks
 
     views.say(f"playbook: {stage.playbook.path}")
     for number, play in enumerate(stage.playbook.plays, 1):
@@ -171,8 +158,9 @@ def show_plays(stage: Stage, *, tasks: bool, tags: bool, hosts: bool) -> None:
 class Confirm:
     """Asks before each task, once for all hosts: yes, no, or go on without asking."""
 
-    def __init__(self) -> None:
-        """Ask about every task."""
+    def __init__(self, settle: Callable[[], None]) -> None:
+        """Ask about every task; what came before it is shown first."""
+        self._settle = settle
         self._said: dict[Any, bool] = {}
         self._all = False
 
@@ -180,7 +168,7 @@ class Confirm:
         """Ask about a task, unless that was said already; who cannot answer says no."""
         if self._all or task.where in self._said:
             return self._said.get(task.where, True)
-        views.flush()
+        self._settle()
         views.prompt(f"Perform task: {task.title} (N)o/(y)es/(c)ontinue: ")
         answer = sys.stdin.readline().strip().lower()
         self._all = answer in ("c", "continue")
@@ -234,7 +222,8 @@ class _Text:
 
         word = status(result)
         text = f"{_WORDS.get(word, word)}: [{where}]{item}"
-        if word in ("failed", "unreachable") or event.task.module in _TOLD or self._verbose:
+        is_told = event.task.module in _TOLD and word != "skipped"
+        if word in ("failed", "unreachable") or is_told or self._verbose:
             shown = _told(result)
             text += f" => {json.dumps(shown, indent=4, default=str)}" if shown else ""
         for line in [*text.split("\n"), *_differences(result.get("diff"))]:
@@ -273,7 +262,7 @@ class _One:
         """Let it be seen."""
         views.flush()
 
-    def end(self, record: Record, *, interrupted: bool) -> None:
+    def end(self, record: Record, *, interrupted: bool) -> None:  # noqa: ARG002 - as every view
         """Say that it was too early, if it was."""
         if interrupted:
             views.note("interrupted: hosts have stopped where they were")
@@ -306,12 +295,12 @@ def _told(result: Result) -> dict[str, Any]:
 
 def _differences(diff: Any) -> list[str]:
     """Give the lines in which a file differs, or what of a resource; each begins with a sign."""
-    found = []
+    found: list[str] = []
     for one in diff if isinstance(diff, list) else [diff]:
         if isinstance(one, dict) and ("before" in one or "after" in one):
             old, new = (_text_lines(one.get(side)) for side in ("before", "after"))
-            heads = [str(one.get(f"{side}_header", side)) for side in ("before", "after")]
-            found += difflib.unified_diff(old, new, *heads, lineterm="")
+            head, other = (str(one.get(f"{side}_header", side)) for side in ("before", "after"))
+            found += difflib.unified_diff(old, new, head, other, lineterm="")
         elif isinstance(one, dict):
             found += [f"  {key}: {_short(value)}" for key, value in one.items()]
     return found

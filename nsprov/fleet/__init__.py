@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nsprov.fleet.outcomes import Outcome, Phase, Progress
+from nsprov.fleet.part import Part, talk
 from nsprov.fleet.sessions import FORKS, HOST_TIMEOUT, Fleet, Options, opened, start_early
 
-__all__ = ["FORKS", "HOST_TIMEOUT", "Fleet", "Options", "Outcome", "Phase", "Progress", "opened", "start_early"]
+__all__ = ["FORKS", "HOST_TIMEOUT", "Fleet", "Options", "Outcome", "Part", "Phase", "Progress", "opened", "start_early", "talk"]

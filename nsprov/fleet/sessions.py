@@ -72,8 +72,9 @@ class Fleet:
 
     def __init__(self, options: Options) -> None:
         """Store the options; nothing is connected."""
-        self._options = options
-        self._lines: dict[str, Line] = {}
+        self.options = options
+        self.lines: dict[str, Line] = {}
+        """The hosts that can still be asked."""
         self._routes = transport.share(options.transport)
         self.sessions: dict[str, transport.Session] = {}
         self.machines: dict[str, str] = {}
@@ -94,17 +95,17 @@ class Fleet:
 
     def _open(self, host: transport.Host) -> None:
         began = time.monotonic()
-        early = self._options.early
+        early = self.options.early
         here = early if host.connection == "local" else None
-        session = here or transport.connect(host, self._options.transport, self._routes)
+        session = here or transport.connect(host, self.options.transport, self._routes)
         self.sessions[host.name] = session
         try:
-            hello = session.receive(self._options.host_timeout or None) or {}
+            hello = session.receive(self.options.host_timeout or None) or {}
         except TimeoutError:
             hello = {}
         if hello.get("version") != protocol.VERSION:
             raise Unreachable(Diagnostic("the agent did not answer", host.name, session.last_words()))
-        self._lines[host.name] = Line(host.name, session)
+        self.lines[host.name] = Line(host.name, session)
         self.machines[host.name] = str(hello.get("host", ""))
         self.outcomes[host.name].timing["connect"] = time.monotonic() - began
 
@@ -116,10 +117,10 @@ class Fleet:
         With `patiently` a host may take as long as it likes, if it gives signs of life.
         """
         replies: dict[str, dict[str, Any]] = {}
-        patience = (self._options.host_timeout or None) if patiently else None
+        patience = (self.options.host_timeout or None) if patiently else None
 
         def one(name: str, tick: Callable[[], None]) -> None:
-            for message in self._lines[name].ask(requests[name], patience, tick):
+            for message in self.lines[name].ask(requests[name], patience, tick):
                 if message.get("event") == "step":
                     self._tell(Progress(name, phase, message["step"], message["done"], message["total"]))
                 elif "reply" in message:
@@ -127,37 +128,21 @@ class Fleet:
                     replies[name] = message
 
         phase = phase or next((str(request["verb"]) for request in requests.values()), "")
-        self._parallel(phase, [name for name in requests if name in self._lines], one)
+        self._parallel(phase, [name for name in requests if name in self.lines], one)
         return {name: replies[name] for name in requests if name in replies}
-
-    def talk(self, name: str, request: Mapping[str, Any], tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
-        """Send one host a request, and give what it says to it, its reply last; for a caller with threads of his own.
-
-        Raises:
-            NsprovError: what the host has told of, or that it is lost; it takes no further part then.
-
-        """
-        line = self._lines.get(name)
-        if line is None:
-            raise Unreachable(Diagnostic("the host is not connected", name))
-        try:
-            yield from line.ask(request, self._options.host_timeout or None, tick)
-        finally:
-            if line.lost and name in self._lines:
-                self.leave(name)
 
     def sign(self) -> None:
         """Give the hosts that nobody asks anything a sign of life."""
-        for line in list(self._lines.values()):
+        for line in list(self.lines.values()):
             line.sign()
 
     def go_back(self) -> None:
         """Have every host put back what this run has changed there."""
-        self._parallel("rollback", list(self._lines), lambda name, tick: self._lines[name].go_back(tick))
+        self._parallel("rollback", list(self.lines), lambda name, tick: self.lines[name].go_back(tick))
 
     def check(self) -> None:
         """See whether an agent has gone away while nobody asked it anything; nothing is sent."""
-        for name, line in list(self._lines.items()):
+        for name, line in list(self.lines.items()):
             with into(self.outcomes[name]):
                 line.check()
             if line.lost:
@@ -165,7 +150,7 @@ class Fleet:
 
     def _tell(self, progress: Progress) -> None:
         with contextlib.suppress(OSError):  # the terminal has gone, and what a host does is more important
-            self._options.progress(progress)
+            self.options.progress(progress)
 
     @contextlib.contextmanager
     def _during(self, phase: str, name: str) -> Iterator[None]:
@@ -192,18 +177,18 @@ class Fleet:
         def one(name: str, tick: Callable[[], None]) -> None:
             with self._during(phase, name):
                 work(name, tick)
-            if name in self._lines and self._lines[name].lost:
+            if name in self.lines and self.lines[name].lost:
                 self.leave(name)
 
         if len(names) < 2:  # noqa: PLR2004 (one host needs no thread)
             for name in names:
                 one(name, self.sign)
             return
-        forks = len(names) if phase in _TOGETHER else min(self._options.forks, len(names))
+        forks = len(names) if phase in _TOGETHER else min(self.options.forks, len(names))
         with ThreadPoolExecutor(forks) as pool:
             running = [pool.submit(one, name, look_up) for name in names]
             try:
-                while wait(running, min(_SIGNS, (self._options.host_timeout or _SIGNS) / protocol.BEATS)).not_done:
+                while wait(running, min(_SIGNS, (self.options.host_timeout or _SIGNS) / protocol.BEATS)).not_done:
                     self.sign()
             except KeyboardInterrupt:
                 stopping.set()
@@ -214,14 +199,8 @@ class Fleet:
 
     def leave(self, name: str) -> None:
         """Let go of a host, which is lost or has no part in the run, without waiting for its agent."""
-        del self._lines[name]
+        del self.lines[name]
         self.sessions.pop(name).close(wait=False)
-
-    def disown(self, why: str) -> None:
-        """Say of every host that did not fail itself why nothing was done there."""
-        for outcome in self.outcomes.values():
-            if outcome.error is None:
-                outcome.undone = why
 
     @property
     def failed(self) -> bool:
@@ -233,16 +212,16 @@ class Fleet:
         for session in self.sessions.values():
             with contextlib.suppress(OSError, EOFError):  # it has ended by itself
                 session.end_input()  # so that all agents end at once
-        self._lines.clear()
+        self.lines.clear()
         while self.sessions:
             self.sessions.popitem()[1].close()
-        if self._options.early:
-            self._options.early.close()
+        if self.options.early:
+            self.options.early.close()
         self._routes.close()
 
     def drop(self) -> None:
         """End every session without waiting for the agents."""
-        self._lines.clear()
+        self.lines.clear()
         while self.sessions:
             self.sessions.popitem()[1].close(wait=False)
 

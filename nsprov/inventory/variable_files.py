@@ -73,7 +73,7 @@ def _encrypted(path: str, text: str, opener: Opener) -> Variables:
     """Read a file that is encrypted as a whole; no message may show a line of it."""
     if not opener:
         return Variables(sealed=Place(Source(path, text), 1, 1))
-    clear = opener.text(text, path)
+    clear = str(opener.text(text, path))  # the parser takes no other text
     if not _says_something(clear):
         return Variables()
     hint = "look at it with `ansible-vault view`"

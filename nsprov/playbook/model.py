@@ -6,6 +6,7 @@ Keywords that are inherited in Ansible (conditions, tags, variables, ...) are me
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,6 +87,10 @@ class Task:
     def title(self) -> str:
         """What the task is called where it is shown."""
         return self.name or self.module
+
+    def is_called(self, pattern: str) -> bool:
+        """Tell whether its name is the one given, or fits it: `*` and `?` stand for others, as in Ansible."""
+        return pattern in (self.name, self.title) or fnmatchcase(self.title, pattern)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

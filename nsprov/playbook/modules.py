@@ -38,6 +38,7 @@ def _module(name: str, takes: str, needs: str = "", raw: str = "", *, open_ended
     return Module(name, frozenset(takes.split() + needs.split()), frozenset(needs.split()), raw, open_ended)
 
 
+_ATTRIBUTES = "follow force validate mode owner group"
 _COMMAND = "argv chdir cmd creates removes stdin stdin_add_newline strip_empty_ends"
 
 ACTIONS: Mapping[str, Module] = {
@@ -46,8 +47,8 @@ ACTIONS: Mapping[str, Module] = {
         _module("command", _COMMAND, raw="cmd"),
         _module("shell", f"{_COMMAND} executable", raw="cmd"),
         _module("script", "chdir cmd creates executable removes", raw="cmd"),
-        _module("copy", "src content backup force validate remote_src directory_mode mode owner group", "dest"),
-        _module("template", "backup force validate mode owner group newline_sequence trim_blocks lstrip_blocks", "src dest"),
+        _module("copy", "src content backup follow force validate remote_src directory_mode mode owner group", "dest"),
+        _module("template", f"backup {_ATTRIBUTES} newline_sequence trim_blocks lstrip_blocks", "src dest"),
         _module("fetch", "flat fail_on_missing validate_checksum", "src dest"),
         _module("wait_for", "host port path state timeout delay sleep connect_timeout search_regex msg"),
         _module("package", "state update_cache use", "name"),
@@ -81,6 +82,10 @@ CONTROLLER: Mapping[str, Module] = {
 }
 """What is done without a host."""
 
+_WORKLOAD = (
+    "node name command type env env_file cwd user groups umask restart rlimits capabilities no_new_privileges seccomp nice "
+    "stop_signal grace ready health log"
+)
 META = frozenset({"clear_host_errors", "end_batch", "end_host", "end_play", "flush_handlers", "noop"})
 META_OF_ANSIBLE: Mapping[str, str] = {
     "clear_facts": "gather them anew with `setup`",
@@ -90,7 +95,7 @@ META_OF_ANSIBLE: Mapping[str, str] = {
 }
 """Words of `meta` that Ansible has besides, with what to do."""
 
-TOPOLOGY = _module("topology", "file state inline variables", raw="file")
+TOPOLOGY = _module("topology", "file state inline name variables", raw="file")
 STATIC = frozenset({"import_tasks", "import_playbook"})
 _ONE_OF: Mapping[str, tuple[str, ...]] = {"copy": ("src", "content")}
 _NOT_BOTH: Mapping[str, tuple[str, str]] = {"copy": ("src", "content"), "debug": ("msg", "var")}
@@ -126,8 +131,9 @@ INSTEAD: Mapping[str, str] = {
 
 @cache
 def resource(kind: str) -> Module:
-    """Give the module of a kind: its fields, and whether it is to be there."""
-    return Module(kind, frozenset(schema(SCHEMAS[kind])) | {"state", "lab"})
+    """Give the module of a kind: its fields, and whether it is to be there; a workload has the words of a topology."""
+    fields = _WORKLOAD.split() if kind == "workload" else schema(SCHEMAS[kind])
+    return Module(kind, frozenset(fields) | {"state", "lab"})
 
 
 def names() -> frozenset[str]:
@@ -221,7 +227,8 @@ def _amiss(module: Module, given: Mapping[str, Any], have: Collection[str]) -> I
 
 def _needs(module: Module, given: Mapping[str, Any]) -> frozenset[str]:
     """Give the arguments that must be there; for what is to go its name is enough, which its kind knows."""
-    if module.name not in SCHEMAS or given.get("state", "present") != "present":
+    state = str(given.get("state", ""))
+    if module.name not in SCHEMAS or state == "absent" or "{{" in state:
         return module.needs
     if module.name == "netns":
         return frozenset() if "node" in given else frozenset({"name"})

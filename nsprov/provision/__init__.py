@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from nsprov.provision.drifting import drift
 from nsprov.provision.entering import execute, labs_with, run_here, run_inside
-from nsprov.provision.transaction import converge
+from nsprov.provision.transaction import converge, converge_on
 from nsprov.provision.wanted import Finder, Settled, Task, Wanted
 
-__all__ = ["Finder", "Settled", "Task", "Wanted", "converge", "drift", "execute", "labs_with", "run_here", "run_inside"]
+__all__ = [
+    "Finder",
+    "Settled",
+    "Task",
+    "Wanted",
+    "converge",
+    "converge_on",
+    "drift",
+    "execute",
+    "labs_with",
+    "run_here",
+    "run_inside",
+]

@@ -29,15 +29,29 @@ def converge(task: Task, options: Options, *, act: bool, expected: Mapping[str, 
     All hosts or none: when one cannot, those that have begun go back to what they were.
     """
     with opened(task.hosts, options) as fleet:
-        course = Course(fleet, task, options, act, expected)
-        if not fleet.failed:
-            course.gather()
-        if act and not fleet.failed:
-            with heeded():
-                _act(course)
-        elif act:
-            fleet.disown("not begun, because another host could not")
-        return list(fleet.outcomes.values())
+        return converge_on(fleet, task, options, act=act, expected=expected)
+
+
+def converge_on(
+    fleet: Fleet, task: Task, options: Options, *, act: bool, expected: Mapping[str, Plan] | None = None
+) -> list[Outcome]:
+    """Do as `converge` over sessions that are open, and end them."""
+    course = Course(fleet, task, options, act, expected)
+    if not fleet.failed:
+        course.gather()
+    if act and not fleet.failed:
+        with heeded():
+            _act(course)
+    elif act:
+        _disown(fleet, "not begun, because another host could not")
+    return list(fleet.outcomes.values())
+
+
+def _disown(fleet: Fleet, why: str) -> None:
+    """Say of every host that did not fail itself why nothing was done there."""
+    for outcome in fleet.outcomes.values():
+        if outcome.error is None:
+            outcome.undone = why
 
 
 def _act(course: Course) -> None:
@@ -48,7 +62,7 @@ def _act(course: Course) -> None:
         if fleet.failed:
             if any(course.states.values()):
                 _go_back(fleet)
-                fleet.disown("put back, because another host failed")
+                _disown(fleet, "put back, because another host failed")
             return
     except Stopped as signal:
         _interrupt(course, signal)
@@ -85,7 +99,7 @@ def _commit(course: Course) -> None:
         fleet.ask({name: {"verb": "ready"} for name in fleet.sessions}, patiently=True)
         if any(outcome.error and not isinstance(outcome.error, Unreachable) for outcome in fleet.outcomes.values()):
             _go_back(fleet)
-            fleet.disown("put back, because another host failed")
+            _disown(fleet, "put back, because another host failed")
             return
     fleet.ask({name: {"verb": "commit"} for name in fleet.sessions}, patiently=True)
     for outcome in fleet.outcomes.values():

@@ -161,10 +161,12 @@ class Expressions:
         self._files = _Text(**terms, finalize=lambda value: "" if value is None else value)
         for environment in (self._environment, self._files):
             ours = {**filters.FILTERS, **networks.FILTERS, **(extra or {}), "mandatory": _mandatory}
-            environment.filters = tainting(_qualified({**environment.filters, **ours}), self.secrets.add)
+            environment.filters = _qualified(tainting({**environment.filters, **ours}, self.secrets.add))
             environment.tests = _qualified({**environment.tests, **predicates.PREDICATES})
             environment.globals["omit"] = OMIT
         self._compiled: Callable[[str], Template] = lru_cache(maxsize=4096)(self._environment.from_string)
+        # Every host asks of every task.
+        self._asked: Callable[[str], frozenset[str]] = lru_cache(maxsize=4096)(self._undeclared)
 
     def evaluate(self, raw: Any, variables: Mapping[str, Any]) -> Any:
         """Fill in a value, all that is in it included.
@@ -234,8 +236,8 @@ class Expressions:
                 return Diagnostic("lookups are not supported", detail="Ansible has them; nsprov has not.", hint=_LOOKUPS[name])
         return None
 
-    def _asked(self, text: str) -> set[str]:
-        return meta.find_undeclared_variables(self._environment.parse(text)) if _has_jinja(text) else set()
+    def _undeclared(self, text: str) -> frozenset[str]:
+        return frozenset(meta.find_undeclared_variables(self._environment.parse(text)) if _has_jinja(text) else ())
 
     def fill(self, raw: Any, source: _Variables) -> Any:
         """Fill in a value with variables that have been looked up before."""

@@ -53,6 +53,7 @@ __all__ = [
     "Workload",
     "json_schema",
     "load",
+    "load_inline",
 ]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -77,6 +78,21 @@ def load(path: str, variables: Mapping[str, Any] = _NOTHING) -> Topology:
     finally:
         if collecting:
             gc.enable()
+
+
+def load_inline(given: Any, path: str, variables: Mapping[str, Any] = _NOTHING) -> Topology:
+    """Read a topology that is a value already, as a playbook has it; `path` says whose it is, and where its files are.
+
+    Raises:
+        InputError: everything that is wrong with it.
+
+    """
+    import json  # noqa: PLC0415 - start-up time, as above
+
+    from nsprov.topology.build import build  # noqa: PLC0415 - as above
+    from nsprov.topology.source import parse  # noqa: PLC0415 - as above
+
+    return build(parse(path, json.dumps(given)), variables)
 
 
 def json_schema() -> dict[str, Any]:

@@ -16,21 +16,28 @@ from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent))
+
+from steps import Talk
+
 from nsprov.agent import actions
 from nsprov.agent.actions import attributes, processes
 from nsprov.agent.actions.terms import Terms
-from nsprov.transport.local import ForkSession
 
 root = pytest.mark.root
+
+
+SLEEP = "sleep 86412"
+LINES = [SLEEP, f"trap '' TERM; {SLEEP}; true", f"set -m; {SLEEP} & wait", f"exec >&- 2>&-; {SLEEP}"]
 
 
 class Gone(Exception):
     """The controller has."""
 
 
-def do(name, _terms=None, **args):
+def do(action, _terms=None, /, **args):
     """Have an action done."""
-    return actions.find(name)(args, _terms or Terms())
+    return actions.find(action)(args, _terms or Terms())
 
 
 def text(content):
@@ -38,7 +45,7 @@ def text(content):
     return base64.b64encode(content if isinstance(content, bytes) else content.encode()).decode()
 
 
-def put(dest, content, _terms=None, **args):
+def put(dest, content, _terms=None, /, **args):
     """Copy a content to a file."""
     return do("copy", _terms, dest=str(dest), content=text(content), **args)
 
@@ -54,30 +61,6 @@ def gone(pattern):
     while subprocess.run(["pgrep", "-fx", pattern], capture_output=True, check=False).returncode == 0:
         assert time.monotonic() < deadline, f"still there: {pattern}"
         time.sleep(0.01)
-
-
-class Talk:
-    """A conversation with an agent, about steps."""
-
-    def __init__(self):
-        """Start an agent."""
-        self.session = ForkSession("here")
-        self.session.receive()
-
-    def send(self, *steps):
-        """Send steps, each a mapping with an action or a resource."""
-        self.session.send({"verb": "play", "steps": [{"id": i, "group": i, **step} for i, step in enumerate(steps)]})
-
-    def play(self, *steps):
-        """Have steps done and give the results of those that were."""
-        self.send(*steps)
-        found = []
-        while (message := self.session.receive()) is not None:
-            if "event" not in message:
-                assert message == {"reply": "play", "ran": len(found)}
-                return found
-            found.append(message["result"])
-        pytest.fail("the agent has gone")
 
 
 @pytest.fixture(name="talk")
@@ -185,9 +168,7 @@ def test_a_command_that_closes_its_output():
     assert do("shell", cmd="exec >&- 2>&-; sleep 0.3; exit 4")["rc"] == 4
 
 
-@pytest.mark.parametrize(
-    "line", ["sleep 86412", "trap '' TERM; sleep 86412; true", "set -m; sleep 86412 & wait", "exec >&- 2>&-; sleep 86412"]
-)
+@pytest.mark.parametrize("line", LINES)
 def test_nothing_is_left_when_the_controller_goes(line):
     """All of a command's session is ended, what does not want to and groups of their own included."""
     times = iter([None, None])
@@ -351,8 +332,11 @@ def test_owners(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "now", "wanted"),
-    [("0644", 0, 0o644), ("644", 0, 0o644), ("7", 0, 7), (0o1777, 0, 0o1777), ("u=rw,go=", 0o777, 0o600), ("a+X", 0o600, 0o600)]
-    + [("a+X", 0o700, 0o711), ("+x", 0o644, 0o755), ("g-w,o-rwx", 0o777, 0o750), ("u+s", 0o755, 0o4755), ("+t", 0o777, 0o1777)],
+    [
+        *(("0644", 0, 0o644), ("644", 0, 0o644), ("7", 0, 7), (0o1777, 0, 0o1777), ("u=rw,go=", 0o777, 0o600)),
+        *(("a+X", 0o600, 0o600), ("a+X", 0o700, 0o711), ("+x", 0o644, 0o755), ("g-w,o-rwx", 0o777, 0o750)),
+        *(("u+s", 0o755, 0o4755), ("+t", 0o777, 0o1777)),
+    ],
 )
 def test_modes(given, now, wanted):
     """As chmod(1) has them."""
@@ -387,7 +371,7 @@ def test_waiting_for_files(tmp_path):
     found = do("wait_for", path=str(path), search_regex="^ready [0-9]", sleep=0.05, timeout=30)
     timer.join()
 
-    assert (found["changed"], found["state"], found.get("failed")) == (False, "started", None)
+    assert (found["changed"], found.get("failed")) == (False, None)
     assert do("wait_for", path=str(tmp_path / "other"), state="absent")["elapsed"] == 0
     assert do("wait_for", path=str(path), state="absent", timeout=0)["msg"] == f"Timeout when waiting to stop {path}"
     assert do("wait_for", path="/no/file", timeout=0, msg="never came")["msg"] == "never came"
@@ -401,7 +385,8 @@ def test_waiting_for_ports():
 
         def greet():
             for _ in range(2):
-                server.accept()[0].sendall(b"220 hello\n")
+                with server.accept()[0] as connection:
+                    connection.sendall(b"220 hello\n")
 
         thread = threading.Thread(target=greet)
         thread.start()

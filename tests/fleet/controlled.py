@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ __all__ = [
     "demo_fixture",
     "finish",
     "fleet_fixture",
+    "frozen",
     "read_until",
     "until",
 ]
@@ -78,6 +80,28 @@ def looks(pid=None):
     look = _LOOK if pid is not None else _LOOK.replace("ps -eo", "true")
     done = subprocess.run([*enter, "/bin/sh", "-c", look], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
     return set(done.stdout.splitlines())
+
+
+@contextlib.contextmanager
+def frozen(host):
+    """Stop every process of a host."""
+    inside = os.readlink(f"/proc/{host.pid}/ns/pid")
+    found = [int(name) for name in os.listdir("/proc") if name.isdigit() and _namespace(name) == inside]
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):  # it was not to be stopped from dying
+                os.kill(pid, signal.SIGCONT)
+
+
+def _namespace(pid):
+    """Give the PID namespace of a process, if it still is there."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    return None
 
 
 class Fleet:

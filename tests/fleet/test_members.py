@@ -2,98 +2,82 @@
 
 from __future__ import annotations
 
-from controlled import INVENTORY, LAB, demo_fixture, fleet_fixture  # noqa: F401 - fixtures
+from controlled import INVENTORY, LAB, fleet_fixture  # noqa: F401 - a fixture
 
 MOVED = LAB.replace("c1: {host: lab3", "c1: {host: lab2")
 REFUSED = MOVED.replace("net.ipv4.ip_forward: 1", "net.ipv4.ip_default_ttl: 100000")
-WITHOUT = "".join(INVENTORY.partition("    lab3:")[:1])
+ALONE = "name: demo\nnodes: {a1: {host: lab1}}\n"
 
 
 def forget(fleet):
     """Forget what the controller remembers, as if it were another one."""
-    fleet.nsprov("ls", "-q")
-    for path in (fleet.nsprov.folder / ".local/state/nsprov").glob("*"):
+    for path in (fleet.nsprov.folder / ".local/state/nsprov").iterdir():
         path.unlink()
 
 
-def test_a_node_moves_to_another_host(demo):
-    """`plan` tells of it, `up` clears the host that the file does not name any more, and the records go with it."""
-    demo.topology(MOVED)
-    forget(demo)
-    plan = demo.nsprov("plan", "-o", "json").json["hosts"]
-    demo.nsprov("up")
-
-    assert {change["action"] for change in plan["lab3"]["changes"]} == {"delete"}
-    assert demo.netns(1) == ["demo-b1", "demo-b2", "demo-c1"]
-    assert demo.changed_hosts() == ["h1", "h2"]
-    demo.nsprov("diff")
-
-
-def test_a_move_that_fails(demo):
-    """The node that had left its host already is there again, with what it had."""
-    demo.topology(REFUSED)
-    said = demo.nsprov("up", code=5)
-    demo.topology(LAB)
-
+def test_a_node_moves_to_another_host(fleet):
+    """The records tell who has had it; a move that fails brings it back; where a whole lab was, the controller knows."""
+    fleet.nsprov("up", "-q")
+    forget(fleet)
+    fleet.topology(REFUSED)
+    said = fleet.nsprov("up", code=5)
     assert "--> lab2/" in said.err
-    assert demo.netns(2) == ["demo-c1"]
-    demo.nsprov("diff")
-    demo.nsprov("status", "--lab", "demo", "--detailed-exitcode")
+    assert fleet.netns(2) == ["demo-c1"]
+    fleet.topology(LAB)
+    fleet.nsprov("status", "--lab", "demo", "--detailed-exitcode")
+
+    forget(fleet)
+    fleet.topology(MOVED)
+    hosts = fleet.nsprov("up", "-o", "json").json["hosts"]
+    assert {change["action"] for change in hosts["lab3"]["changes"]} == {"delete"}
+    assert fleet.netns(1) == ["demo-b1", "demo-b2", "demo-c1"]
+    assert fleet.changed_hosts() == ["h1", "h2"]
+
+    fleet.topology("name: demo\nnodes: {a1: {host: lab3}}\n")
+    fleet.nsprov("up", "-q")
+    assert fleet.changed_hosts() == ["h3"]
+    fleet.nsprov("down", "-q")
+    fleet.nothing_left()
 
 
-def test_down_by_a_file_that_has_changed(demo):
-    """What the file does not name any more goes as well."""
-    demo.topology("name: demo\nnodes: {a1: {host: lab1}}\n")
-    forget(demo)
-    demo.nsprov("down")
-
-    demo.nothing_left()
-
-
-def test_a_lab_that_moves_as_a_whole(demo):
-    """No host that it is on now has a record of where it was: the controller remembers that."""
-    demo.topology("name: demo\nnodes: {a1: {host: lab3}}\n")
-    demo.nsprov("up")
-
-    assert demo.changed_hosts() == ["h3"]
-
-
-def test_a_host_that_the_inventory_has_no_more(demo):
-    """Exit 3 and what to do; with --forget the rest goes on without it."""
-    demo.inventory(WITHOUT)
-    demo.topology(MOVED)
-    forget(demo)
-    before = demo.look()
-    said = demo.nsprov("up", code=3)
-
-    assert demo.changed_hosts(before) == []
+def test_a_host_that_the_inventory_has_no_more(fleet):
+    """Exit 3 and what to do; with --forget the rest goes on without it. `down` by a shorter file takes down all the same."""
+    fleet.nsprov("up", "-q")
+    fleet.inventory(INVENTORY.partition("    lab3:")[0])
+    fleet.topology(MOVED)
+    forget(fleet)
+    before = fleet.look()
+    said = fleet.nsprov("up", code=3)
+    assert fleet.changed_hosts(before) == []
     assert 'host "lab3" is not in the inventory' in said.err
     assert "--forget lab3" in said.err
-    demo.nsprov("up", "--forget", "lab3")
-    demo.nsprov("diff")
-    demo.inventory(INVENTORY)
+    fleet.nsprov("up", "-q", "--forget", "lab3")
+
+    fleet.inventory(INVENTORY)
+    forget(fleet)
+    fleet.topology(ALONE)
+    fleet.nsprov("down", "-q")
+    assert fleet.changed_hosts() == ["h3"]
+    fleet.nsprov("down", "--lab", "demo", "-q")
+    fleet.nothing_left()
 
 
-def test_a_part_of_a_lab(demo):
-    """With -l the other hosts keep what they have, and the record still knows of them."""
-    demo.topology(LAB.replace("  a2: {host: lab1", "  a3: {host: lab1}\n  a2: {host: lab1"))
-    demo.nsprov("up", "-l", "lab1")
-    assert demo.netns(0) == ["demo-a1", "demo-a2", "demo-a3"]
-    assert demo.netns(2) == ["demo-c1"]
-    forget(demo)
-    demo.topology("name: demo\nnodes: {a1: {host: lab1}}\n")
-    demo.nsprov("up")
+def test_a_part_of_a_lab_and_another_one(fleet):
+    """With -l the others keep what they have and stay known; what this machine has under the same name is another lab."""
+    fleet.topology("name: demo\nnodes: {x1: {}}\n", "mine.yml")
+    elsewhere = {"HOME": str(fleet.nsprov.folder / "elsewhere")}
+    fleet.nsprov("up", "mine.yml", "-q", env=elsewhere)
+    fleet.topology(LAB)
+    fleet.nsprov("up", "-q")
+    fleet.topology(LAB.replace("  a2: {host: lab1", "  a3: {host: lab1}\n  a2: {host: lab1"))
+    fleet.nsprov("up", "-l", "lab1", "-q")
+    assert fleet.netns(0) == ["demo-a1", "demo-a2", "demo-a3"]
+    assert fleet.netns(2) == ["demo-c1"]
 
-    assert demo.changed_hosts() == ["h1"]
-
-
-def test_another_lab_of_that_name(demo):
-    """What this machine has under the same name, and no record of ours knows, is not touched."""
-    demo.topology("name: demo\nnodes: {x1: {}}\n", "mine.yml")
-    demo.nsprov("up", "mine.yml", env={"HOME": str(demo.nsprov.folder / "elsewhere")})
-    demo.nsprov("up")
-    demo.nsprov("down")
-
-    demo.nsprov("diff", "mine.yml")
-    demo.nsprov("down", "mine.yml")
-    demo.nothing_left()
+    forget(fleet)
+    fleet.topology(ALONE)
+    fleet.nsprov("up", "-q")
+    assert fleet.changed_hosts() == ["controller", "h1"]
+    fleet.nsprov("down", "-q")
+    fleet.nsprov("down", "mine.yml", "-q", env=elsewhere)
+    fleet.nothing_left()

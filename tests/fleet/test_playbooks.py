@@ -46,10 +46,11 @@ class Played:
         self.stats = said["stats"]
 
     def task(self, name):
-        """Give the last results of a task by host."""
-        return next(
-            task["hosts"] for play in reversed(self.said["plays"]) for task in reversed(play["tasks"]) if task["task"] == name
-        )
+        """Give the last result of a task of each host."""
+        found = {}
+        for task in (task for play in self.said["plays"] for task in play["tasks"] if task["task"] == name):
+            found.update(task["hosts"])
+        return found
 
     def count(self, what):
         """Give one column of the recap."""
@@ -179,17 +180,17 @@ def test_nothing_of_nsprov_is_left_on_a_machine(shop):
     """All labs, of whatever names, pins, and what is kept for the next run; again, and there is nothing to do."""
     shop.nsprov("up", shop.nsprov.write("other.yml", "name: other\nnodes: {o: {host: lab3}}\n"), "-q")
     shop.hosts[2].run("rm /run/nsprov/other/manifest.json")  # there is no record of it
-    shop.hosts[2].run("ip link add stray type dummy && ip link set stray alias nsprov:lost/veth:a/b")
-    pid = shop.hosts[1].run("setsid sleep 1000 >/dev/null 2>&1 & echo $!").strip()
+    stays = shop.hosts[2].run("ip netns exec shop-web3 sleep 1000 >/dev/null 2>&1 & echo $!").strip()
+    pid = shop.hosts[1].run("unshare -n sleep 1000 >/dev/null 2>&1 & echo $!").strip()
     shop.nsprov("attach", pid, "--name", "kept", "--host", "lab2")
     ill = shop.play("ci-teardown", code=5)
-    shop.hosts[2].run("ip link del stray")
+    shop.hosts[2].run(f"kill {stays}")
     again = shop.play("ci-teardown")
     shop.hosts[1].run(f"kill {pid}")
 
     assert ill.count("failed") == {"lab1": 0, "lab2": 0, "lab3": 1}
-    assert 'link "stray" is there' in ill.task("Nothing is left of any lab")["lab3"]["msg"]
-    assert ill.task("Say what has gone")["lab2"]["msg"] == "shop, kept"
+    assert 'link "lo" is there' in ill.task("Nothing is left of any lab")["lab3"]["msg"]
+    assert ill.task("Say what has gone")["lab2"]["msg"] == "@kept, shop"
     assert again.task("Say what has gone")["lab3"]["msg"] == "there was nothing"
     assert [
         sorted(name for name in ("run/nsprov", "run/netns", "var/cache/nsprov") if (host.root / name).exists())

@@ -1,4 +1,4 @@
-"""Run playbooks, each in a fork of one interpreter that has imported what they need: many.py nsprov|ansible INVENTORY PLAYBOOK...
+"""Run playbooks, each in a fork of one interpreter that has all imported: many.py nsprov|ansible INVENTORY PLAYBOOK...
 
 Writes to stdout a JSON object of what each has written, by playbook; two run at a time.
 """
@@ -13,16 +13,16 @@ AT_ONCE = 2
 
 def ansible():
     """Give what runs a playbook with ansible-core."""
-    from ansible.cli.playbook import PlaybookCLI
-    from ansible.executor import playbook_executor, task_executor  # noqa: F401 - here once, and not in each fork
+    from ansible.cli.playbook import PlaybookCLI  # noqa: PLC0415 - only one of the two is wanted
+    from ansible.executor import playbook_executor, task_executor  # noqa: F401, PLC0415 - here once, not in each fork
 
     return lambda playbook, inventory: PlaybookCLI(["ansible-playbook", playbook, "-i", inventory]).run()
 
 
 def nsprov():
     """Give what runs a playbook with ours."""
-    from nsprov.__main__ import main
-    from nsprov.playbook.running import plays  # noqa: F401 - as above
+    from nsprov.__main__ import main  # noqa: PLC0415 - as above
+    from nsprov.playbook.running import plays  # noqa: F401, PLC0415 - as above
 
     def run(playbook, inventory):
         sys.argv = ["nsprov", "play", playbook, "-i", inventory, "-o", "json"]

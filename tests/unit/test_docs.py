@@ -19,6 +19,7 @@ from nsprov.cli.app import app
 from nsprov.errors import InputError
 from nsprov.inventory import load_inventory
 from nsprov.kinds import KINDS
+from nsprov.playbook import keywords, modules, reading
 
 ROOT = Path(__file__).parents[2]
 TOP = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "playbooks/README.md", "bench/README.md")
@@ -88,7 +89,7 @@ def test_nothing_of_where_it_was_written(page):
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_topologies_in_pages_load(page, tmp_path):
     """Every YAML block that is a whole topology loads; a fragment of one is at least YAML with known keys."""
-    texts = blocks(page, "yaml") if page.name != "inventory.md" else []
+    texts = blocks(page, "yaml") if page.name not in ("inventory.md", "playbooks.md") else []
     for block in blocks(page, "sh"):
         texts += [text for name, text in documents(block) if name != "inventory.yml"]
     for text in texts:
@@ -102,6 +103,24 @@ def test_topologies_in_pages_load(page, tmp_path):
             strange = [told.summary for told in problem.diagnostics if not re.match(elsewhere, told.summary)]
             assert page.parent.name == "kinds", strange
             assert strange == []
+
+
+def test_playbooks_in_their_page_are_read(tmp_path):
+    """Every playbook in docs/playbooks.md can be read; tests/playbook/test_documented.py carries the first one out."""
+    for text in blocks(ROOT / "docs" / "playbooks.md", "yaml"):
+        (tmp_path / "site.yml").write_text(text, encoding="utf-8")
+
+        assert reading.load(str(tmp_path / "site.yml")).plays
+
+
+def test_every_word_of_playbooks_is_described():
+    """docs/playbooks.md has every keyword, every module and each of its arguments."""
+    text = (ROOT / "docs" / "playbooks.md").read_text(encoding="utf-8")
+    found = [*modules.ACTIONS.values(), *modules.CONTROLLER.values(), modules.TOPOLOGY]
+    words = {*keywords.PLAY, *keywords.TASK, *keywords.BLOCK, *keywords.HANDLER, *modules.STATIC, *modules.META}
+    words |= {word for module in found for word in (module.name, *module.takes)}
+
+    assert sorted(word for word in words if f"`{word}`" not in text and f"`{word}:" not in text) == []
 
 
 def test_the_inventories_of_their_page_are_the_same(tmp_path, monkeypatch):

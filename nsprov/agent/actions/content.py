@@ -306,7 +306,9 @@ def _whole(path: str) -> Result | None:
     with open(descriptor, "rb") as file:
         if not modes.S_ISREG(os.fstat(descriptor).st_mode):
             return _failed(f"{path} is no regular file")
-        content = file.read(_LARGEST + 1)  # what /proc has says that it is empty
+        content = b""
+        while len(content) <= _LARGEST and (piece := file.read(_PIECE)):  # what /proc has says that it is empty
+            content += piece
     if len(content) > _LARGEST:
         return _failed(f"{path} is larger than {_LARGEST >> 20} MB")
     checksum = hashlib.sha1(content, usedforsecurity=False).hexdigest()

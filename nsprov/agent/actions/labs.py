@@ -2,7 +2,8 @@
 
 `doctor` says what the host can do for labs.
 
-`lab: "*"` means every lab of which something is on the host, whoever brought it up, and what `nsprov attach` has pinned.
+`lab: "*"` means every lab of which something is on the host, whoever brought it up, what `nsprov attach` has given a name
+(`@name`), and what `nsprov ns pin` has pinned.
 """
 
 from __future__ import annotations

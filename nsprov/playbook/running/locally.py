@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nsprov.errors import Diagnostic, InputError
 from nsprov.playbook.model import RAW
 from nsprov.playbook.reading import load_variables
+from nsprov.texts import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +77,7 @@ class Locally:
         for name in found:
             if not str(name).isidentifier():
                 raise InputError(Diagnostic(f'"{name}" is no name of a variable', hint="use letters, digits and _"))
-        self._world.of(host).registered.update(found)
+        self._world.of(host).registered.update(literal(found))
         return {"changed": False, "ansible_facts": found}
 
     def _include_vars(self, host: str, raw: Mapping[str, Any], variables: Mapping[str, Any]) -> Result:

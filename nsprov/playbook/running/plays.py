@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nsprov.errors import Diagnostic, InputError, NothingMatched
-from nsprov.playbook.model import Block, Selection, Task
+from nsprov.playbook.contents import tasks_of
+from nsprov.playbook.model import Selection, Task
 from nsprov.playbook.reading import load_variables
 from nsprov.playbook.running.locally import Locally
 from nsprov.playbook.running.program import HostProgram
@@ -179,17 +180,6 @@ class Stage:
                 )
             found.update(load_variables(path, self.terms.passwords))
         return found
-
-
-def tasks_of(play: Play) -> Iterator[Task]:
-    """Give every task of a play, those in blocks and the handlers included."""
-    todo: list[Task | Block] = [*play.pre_tasks, *play.tasks, *play.post_tasks, *play.handlers]
-    while todo:
-        one = todo.pop(0)
-        if isinstance(one, Block):
-            todo[:0] = [*one.tasks, *one.rescue, *one.always]
-        else:
-            yield one
 
 
 def batches(hosts: tuple[str, ...], serial: Sequence[Any]) -> Iterator[tuple[str, ...]]:

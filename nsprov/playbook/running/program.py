@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from nsprov.errors import InputError
 from nsprov.playbook import modules
-from nsprov.playbook.model import RAW, UNSET, Block, Task
+from nsprov.playbook.model import RAW, Block, Task
 from nsprov.playbook.running import judging
-from nsprov.playbook.running.batch import Batch, Entry, Meet, Pause, Send, TaskFailed, Turn
+from nsprov.playbook.running.batch import Batch
+from nsprov.playbook.running.doing import AT_ONCE, Doer, settled
+from nsprov.playbook.running.entries import Entry, Meet, TaskFailed
 from nsprov.playbook.running.record import Event
 from nsprov.render.filters import to_bool
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
 
     from nsprov.playbook.model import Play
-    from nsprov.playbook.running.batch import Program, Wants
+    from nsprov.playbook.running.entries import Program, Wants
     from nsprov.playbook.running.record import Result
     from nsprov.playbook.running.setting import Setting
     from nsprov.playbook.variables import Scope
 
 _OF_OTHERS = frozenset({"hostvars", "groups", "group_names", "ansible_play_hosts", "play_hosts"})
 """Variables that other hosts' results, or tasks that make groups, may change."""
-
-_AT_ONCE = frozenset({"set_fact", "include_vars", "group_by", "pause"})
-"""Modules that change what comes after them, so that what comes before them must be done."""
 
 
 class Enough(Exception):
@@ -52,13 +51,12 @@ class HostProgram:
         self._scope = scope
         self._setting = setting
         self._batch = Batch(host, play, setting)
-        self._nearest: dict[str, Any] = {}
-        self._handling = False
+        self._doer = Doer(host, play, scope, setting, self._batch)
 
     def run(self) -> Program:
         """Do everything, section by section, each with the handlers that it has notified."""
         play = self._play
-        if to_bool(self._fill(play.gather_facts, self._scope.variables({}, {}))):
+        if to_bool(self._doer.fill(play.gather_facts, self._scope.variables({}, {}))):
             yield from self._task(Task(module="setup", name="Gathering Facts", tags=frozenset({"always"}), where=play.where))
         for section in (play.pre_tasks, play.tasks, play.post_tasks):
             yield from self._walk(section)
@@ -76,7 +74,7 @@ class HostProgram:
         failure = yield from self._attempt(block.tasks)
         if failure is not None and block.rescue:
             self._setting.record.rescued(self.host)
-            self._nearest.update(ansible_failed_task={"name": failure.task.title}, ansible_failed_result=failure.result)
+            self._doer.nearest.update(ansible_failed_task={"name": failure.task.title}, ansible_failed_result=failure.result)
             failure = yield from self._attempt(block.rescue)
         yield from self._walk(block.always)
         yield from self._batch.flush()
@@ -97,13 +95,19 @@ class HostProgram:
         while notified:
             index = min(notified)
             notified.discard(index)
-            self._handling = True
+            self._doer.handling = True
             yield from self._do(self._play.handlers[index])
             yield from self._batch.flush()
-            self._handling = False
+            self._doer.handling = False
 
     def _task(self, task: Task) -> Program:
-        if self._setting.takes(task, self.host):
+        if not self._setting.takes(task, self.host):
+            return
+        if self._setting.lockstep:
+            # What came before is done and seen before anybody is asked.
+            yield from self._batch.flush()
+            yield Meet((task.where, "asked"))
+        if self._setting.confirm(task):
             yield from self._do(task)
 
     def _do(self, task: Task) -> Program:
@@ -111,8 +115,8 @@ class HostProgram:
             yield from self._batch.flush()
             yield Meet(task.where)
         elif self._batch:
-            asked = self._setting.asked(task, self._variables(task))
-            if asked & self._batch.wanted or asked & _OF_OTHERS or task.module in _AT_ONCE:
+            asked = self._setting.asked(task, self._doer.variables(task))
+            if asked & self._batch.wanted or asked & _OF_OTHERS or task.module in AT_ONCE:
                 yield from self._batch.flush()
         if task.module == "meta":
             yield from self._meta(task)
@@ -121,83 +125,7 @@ class HostProgram:
         elif task.module == "include_tasks":
             yield from self._include(task)
         else:
-            yield from self._ordinary(task)
-
-    def _ordinary(self, task: Task) -> Program:
-        """Put a task off, or have it done at once if it is one that nothing may follow."""
-        entry = Entry(task, self.host, is_loop=task.loop is not UNSET, handler=self._handling)
-        try:
-            self._prepare(entry)
-        except InputError as problem:
-            yield from self._batch.flush()
-            self._batch.finish(self._with(entry, judging.broken(problem)))
-            return
-        alone = entry.host != self.host or entry.terms.decides or bool(task.until) or task.module in _AT_ONCE
-        if alone:
-            yield from self._batch.flush()
-        if task.module == "pause":
-            yield self._pause(entry)
-        elif task.until:
-            yield from self._until(entry)
-        self._batch.add(entry)
-        if alone or entry.failed:
-            yield from self._batch.flush()
-
-    def _prepare(self, entry: Entry) -> None:
-        """Evaluate what can be evaluated: conditions, items, arguments."""
-        task, variables = entry.task, self._variables(entry.task)
-        entry.terms = self._setting.terms(task, variables)
-        for turn in self._turns(task, variables):
-            entry.turns.append(turn)
-            if task.delegate_to is not None:
-                entry.host = str(self._fill(task.delegate_to, turn.variables))
-            self._setting.make(task, turn, self.host, self._play.lab, entry.terms)
-
-    def _turns(self, task: Task, variables: Mapping[str, Any]) -> list[Turn]:
-        if task.loop is UNSET:
-            return [Turn(None, None, variables)]
-        # A condition that does not hold may keep a loop from asking for what is not there.
-        if task.when and not self._setting.needs_item(task) and not self._setting.holds(task.when, variables):
-            return []
-        items = self._fill(task.loop, variables)
-        if not isinstance(items, (list, tuple)):
-            raise judging.no_list(items)
-        control, found = task.loop_control, []
-        for index, item in enumerate(items):
-            own = {**variables, control.variable: item, "ansible_loop_var": control.variable}
-            if control.index_variable:
-                own[control.index_variable] = index
-            if control.extended:
-                own["ansible_loop"] = judging.extended(index, items)
-            label = item if control.label is UNSET else self._fill(control.label, own)
-            found.append(Turn(item, label, own))
-        return found
-
-    def _pause(self, entry: Entry) -> Pause:
-        args = self._fill(entry.task.args, entry.turns[0].variables) if entry.turns else {}
-        seconds = float(args.get("seconds", 0)) + 60 * float(args.get("minutes", 0))
-        skipped = not entry.turns or entry.turns[0].result is not None
-        if not skipped:
-            entry.turns[0].result = {"changed": False, "rc": 0, "stdout": f"Paused for {seconds:g} seconds"}
-        return Pause(0 if skipped else seconds)
-
-    def _until(self, entry: Entry) -> Program:
-        """Have each turn done until it is as wanted, or often enough."""
-        task = entry.task
-        for turn in entry.turns:
-            if turn.result is not None:
-                continue
-            tries = int(self._fill(task.retries, turn.variables)) + 1
-            for attempt in range(1, tries + 1):
-                results = yield Send(entry.host, [{**(turn.step or {}), "id": 0, "group": 0, "ignore": True}])
-                result = {**self._setting.after(task, turn, self.host, results[0]), "attempts": attempt}
-                if self._setting.holds(task.until, {**turn.variables, task.register or "_": result}):
-                    break
-                if attempt < tries:
-                    yield Pause(float(self._fill(task.delay, turn.variables)))
-            else:
-                result = {**result, "attempts": tries - 1, "failed": True}
-            turn.result = result
+            yield from self._doer.do(task)
 
     def _together(self, task: Task) -> Program:
         """Have the first host do it for all; the others get its result."""
@@ -210,7 +138,7 @@ class HostProgram:
                 if task.module == modules.TOPOLOGY.name:
                     self._topology(task, hosts)
                 else:
-                    yield from self._ordinary(task)
+                    yield from self._doer.do(task)
                     yield from self._batch.flush()
                     shared[key] = self._setting.world.of(self.host).registered.get(task.register)
             except TaskFailed as failure:
@@ -224,10 +152,13 @@ class HostProgram:
 
     def _topology(self, task: Task, hosts: tuple[str, ...]) -> None:
         """Bring a lab up or down on all hosts, in one transaction."""
-        variables = self._variables(task)
-        results = dict.fromkeys(hosts, judging.skipped(task.when))
+        variables = self._doer.variables(task)
+        results: dict[str, Result] = dict.fromkeys(hosts, judging.skipped(task.when))
         if self._setting.holds(task.when, variables):
-            results.update(self._setting.topology(self._fill(task.args, variables), hosts))
+            try:
+                results.update(self._setting.topology(self._doer.fill(task.args, variables), hosts))
+            except InputError as problem:
+                results = dict.fromkeys(hosts, judging.broken(problem))
         for host, result in results.items():
             self._setting.record.add(Event(self._play, task, host, result, self._setting.title(task, variables)))
             if task.register:
@@ -239,27 +170,27 @@ class HostProgram:
     def _include(self, task: Task) -> Program:
         """Read a file of tasks when it is reached, once for each turn, and go through it."""
         yield from self._batch.flush()
-        variables = self._variables(task)
+        variables = self._doer.variables(task)
         entry = Entry(task, self.host)
         try:
-            turns = [turn for turn in self._turns(task, variables) if self._setting.holds(task.when, turn.variables)]
-            found = [(turn, *self._setting.include(task, self._fill(task.args, turn.variables))) for turn in turns]
+            turns = [turn for turn in self._doer.turns(task, variables) if self._setting.holds(task.when, turn.variables)]
+            found = [(turn, *self._setting.include(task, self._doer.fill(task.args, turn.variables))) for turn in turns]
         except InputError as problem:
-            self._batch.finish(self._with(entry, judging.broken(problem)))
+            self._batch.finish(settled(entry, judging.broken(problem)))
             return
         if not turns:
-            self._batch.finish(self._with(entry, judging.skipped(task.when)))
-        before = self._nearest
+            self._batch.finish(settled(entry, judging.skipped(task.when)))
+        before = self._doer.nearest
         for turn, name, steps in found:
             own = {key: turn.variables[key] for key in turn.variables if key not in variables}
-            self._nearest = {**before, **task.vars, **own}
-            self._batch.finish(self._with(entry, {"changed": False, "included": name}))
+            self._doer.nearest = {**before, **task.vars, **own}
+            self._batch.finish(settled(entry, {"changed": False, "included": name}))
             yield from self._walk(steps)
             yield from self._batch.flush()
-        self._nearest = before
+        self._doer.nearest = before
 
     def _meta(self, task: Task) -> Program:
-        variables = self._variables(task)
+        variables = self._doer.variables(task)
         word = str(task.args.get(RAW, task.args.get("action", "")))
         yield from self._batch.flush()
         if not self._setting.holds(task.when, variables):
@@ -269,17 +200,5 @@ class HostProgram:
         elif word in ("end_host", "end_play", "end_batch"):
             raise Enough(play=word != "end_host")
 
-    @staticmethod
-    def _with(entry: Entry, result: Result) -> Entry:
-        """Give the entry as it came to one result, whatever was to be done."""
-        turn = Turn(None, None, {}, result=result)
-        return Entry(entry.task, entry.host, [turn], terms=entry.terms, handler=entry.handler)
-
-    def _variables(self, task: Task) -> dict[str, Any]:
-        return self._scope.variables(task.vars, self._nearest)
-
-    def _fill(self, raw: Any, variables: Mapping[str, Any]) -> Any:
-        return self._setting.expressions.evaluate(raw, variables)
-
     def _truth(self, raw: Any, task: Task) -> bool:
-        return to_bool(self._fill(raw, self._variables(task)))
+        return to_bool(self._doer.fill(raw, self._doer.variables(task)))

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nsprov.errors import InputError, NsprovError
-from nsprov.playbook.running.batch import Meet, Pause, Send, TaskFailed
+from nsprov.playbook.running.entries import Meet, Pause, TaskFailed
 from nsprov.playbook.running.judging import broken
 from nsprov.playbook.running.program import Enough
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from nsprov.playbook.running.batch import Program
+    from nsprov.playbook.running.entries import Program, Wants
     from nsprov.playbook.running.record import Result
     from nsprov.playbook.running.setting import Topology
     from nsprov.playbook.running.work import Step
@@ -133,14 +133,17 @@ class Scheduler:
             for one in list(self._programs) if enough.play else [host]:
                 self._drop(one)
         else:
-            if isinstance(wanted, Meet):
-                self._meeting[host] = wanted.point
-            elif isinstance(wanted, Send):
-                if wanted.host != host:
-                    self._wires.connect((wanted.host,))  # if it is not; if it cannot be, the exchange says so
-                self._running[pool.submit(self._wires.exchange, wanted.host, wanted.steps, self._stop)] = host
-            elif isinstance(wanted, Pause):
-                self._running[pool.submit(self._stop.wait, wanted.seconds)] = host
+            self._begin(pool, host, wanted)
+
+    def _begin(self, pool: ThreadPoolExecutor, host: str, wanted: Wants) -> None:
+        if isinstance(wanted, Meet):
+            self._meeting[host] = wanted.point
+        elif isinstance(wanted, Pause):
+            self._running[pool.submit(self._stop.wait, wanted.seconds)] = host
+        else:
+            if wanted.host != host:
+                self._wires.connect((wanted.host,))  # if it is not; if it cannot be, the exchange says so
+            self._running[pool.submit(self._wires.exchange, wanted.host, wanted.steps, self._stop)] = host
 
     def _out(self, host: str, how: str) -> None:
         """Take a host out; when too many are, all are."""

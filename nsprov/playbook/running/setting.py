@@ -12,12 +12,13 @@ from nsprov.playbook.model import RAW
 from nsprov.playbook.running import judging, work
 from nsprov.playbook.tasks import Inherited
 from nsprov.render.filters import to_bool
+from nsprov.texts import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from nsprov.playbook.model import Block, Selection, Task
-    from nsprov.playbook.running.batch import Entry, Turn
+    from nsprov.playbook.running.entries import Entry, Turn
     from nsprov.playbook.running.locally import Locally
     from nsprov.playbook.running.record import Record, Result
     from nsprov.playbook.variables import World
@@ -57,10 +58,10 @@ class Setting:
     def takes(self, task: Task, host: str) -> bool:
         """Tell whether a task is done at all: by its tags, and from where the user wants to start."""
         if self.start_at and host not in self.started:
-            if self.start_at not in (task.name, task.title):
+            if not task.is_called(self.start_at):
                 return False
             self.started.add(host)
-        return self.selection.takes(task.tags) and self.confirm(task)
+        return self.selection.takes(task.tags)
 
     def title(self, task: Task, variables: Mapping[str, Any]) -> str:
         """Give a task's name, filled in as far as that can be."""
@@ -119,7 +120,7 @@ class Setting:
         if not self.holds(task.when, turn.variables):
             turn.result = judging.skipped(task.when)
         elif task.module in CONTROLLER:
-            turn.result = self.local.do(task.module, host, task.args, turn.variables)
+            turn.result = literal(self.local.do(task.module, host, task.args, turn.variables))
         else:
             args = self.expressions.evaluate(task.args, turn.variables)
             for name, flaw in modules.check(task.module, args):
@@ -155,8 +156,9 @@ class Setting:
         """Do on the controller what is left to do of a turn."""
         if task.module == "fetch":
             args = self.expressions.evaluate(task.args, turn.variables)
-            return work.fetched(args, host, self.folder, result)
-        return judging.lines(result)
+            return literal(work.fetched(args, host, self.folder, result))  # type: ignore[no-any-return]  # as below
+        # What a host says is never a template: it could ask for our variables.
+        return literal(judging.lines(result))  # type: ignore[no-any-return]  # of a mapping it is one
 
     def judge(self, entry: Entry) -> tuple[Result, tuple[tuple[Any, Result], ...]]:
         """Give a task's one result, and those of the turns of its loop."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 import base64
 import os
 import stat
-from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any
 
 from nsprov.errors import Diagnostic, InputError
 from nsprov.kinds import SCHEMAS
-from nsprov.plan.resource import decode, encode, schema
 from nsprov.playbook import modules
 from nsprov.playbook.model import RAW
+from nsprov.playbook.running import resources
 from nsprov.render.filters import to_bool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nsprov.plan.resource import Resource
     from nsprov.playbook.running.record import Result
 
 Step = dict[str, Any]
@@ -26,7 +24,6 @@ Step = dict[str, Any]
 LARGEST = 64 << 20
 """How many bytes one task may send to a host."""
 
-_PRESENCE = ("present", "absent")
 
 
 def step(module: str, args: Mapping[str, Any], lab: str, find: Callable[[str, str], str], fill: Callable[[str], str]) -> Step:
@@ -37,7 +34,7 @@ def step(module: str, args: Mapping[str, Any], lab: str, find: Callable[[str, st
 
     """
     if module in SCHEMAS:
-        return {"resource": _resource(module, args, lab)}
+        return {"resource": resources.resource(module, args, lab)}
     maker = {"script": _script, "copy": _copy, "template": _template}.get(module)
     if maker is not None:
         return maker(args, find, fill)
@@ -119,59 +116,6 @@ def _json(value: Any) -> str:
     import json  # noqa: PLC0415 - start-up time: content is a text nearly always
 
     return json.dumps(value)
-
-
-def _resource(kind: str, args: Mapping[str, Any], lab: str) -> dict[str, Any]:
-    """Give a resource that is to be there or not, in a lab."""
-    given = dict(args)
-    present = True
-    if given.get("state") in _PRESENCE:
-        present = given.pop("state") == _PRESENCE[0]
-    lab = str(given.pop("lab", lab))
-    found = named(kind, given, complete=present)
-    return {"lab": lab, "row": [kind, encode(found)], "present": present}
-
-
-def named(kind: str, given: Mapping[str, Any], *, complete: bool = True) -> Resource:
-    """Give the resource that a task means; for one that is to go its name is enough.
-
-    Raises:
-        InputError: a field is missing, or cannot be what it is.
-
-    """
-    fields = _fields(kind, given)
-    if not complete:
-        needed = {name: field for name, field in schema(SCHEMAS[kind]).items() if field.default is MISSING}
-        fields = {**{name: 0 if str(field.type).startswith("int") else "" for name, field in needed.items()}, **fields}
-    try:
-        return decode(SCHEMAS[kind], fields)
-    except InputError as problem:
-        hint = f"see docs/kinds/{kind}.md for its fields"
-        raise InputError(Diagnostic(problem.diagnostics[0].summary, hint=hint)) from problem
-
-
-def _fields(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a kind's fields of the types that it wants: templates give texts, and who leaves the node out means the host."""
-    fields = {name: _typed(str(field.type), given[name]) for name, field in schema(SCHEMAS[kind]).items() if name in given}
-    if kind == "netns":
-        name = fields.get("name", fields.get("node"))
-        return {"node": name, "name": name, **fields}
-    for name in ("node", "peer_node"):
-        if name in schema(SCHEMAS[kind]):
-            fields.setdefault(name, "")
-    return fields
-
-
-def _typed(annotation: str, value: Any) -> Any:
-    if annotation.startswith("str") and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if annotation.startswith("int") and isinstance(value, str) and value.lstrip("-").isdigit():
-        return int(value)
-    if annotation.startswith("bool") and isinstance(value, str):
-        return to_bool(value)
-    if isinstance(value, str):
-        return str(value)  # and not a secret text: the wire has no such type
-    return list(value) if isinstance(value, tuple) else value
 
 
 def fetched(args: Mapping[str, Any], host: str, folder: str, result: Result) -> Result:
