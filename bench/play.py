@@ -52,16 +52,14 @@ PLAYBOOK = """\
     - {name: Forwarding, command: sysctl -n net.ipv4.ip_forward, register: forwarding, changed_when: false}
     - {name: Router, copy: {content: "yes\\n", dest: "{{ folder }}/router", mode: "0644"}, when: forwarding.stdout == "1"}
     - {name: Links, command: ip -o link, register: links, changed_when: false}
-    - {name: Count, copy: {content: "{{ links.stdout_lines | length }}\\n", dest: "{{ folder }}/links", mode: "0644"}}
+    - {name: Count, copy: {content: "{{ links.stdout_lines | length }} links\\n", dest: "{{ folder }}/links", mode: "0644"}}
     - {name: Temporary, command: "touch {{ folder }}/temporary"}
     - {name: Away, command: "rm {{ folder }}/temporary", args: {removes: "{{ folder }}/temporary"}}
 """
 
 SETTINGS = """\
 port = {{ port }}
-{% for word in ["one", "two", "three"] %}
-{{ word }} = {{ loop.index }}
-{% endfor %}
+words = {% for word in ["one", "two", "three"] %}{{ word }}:{{ loop.index }} {% endfor %}
 """
 
 DEPLOY = """\
@@ -88,7 +86,7 @@ server.shell(name="Wait", commands=[f"for try in 1 2 3 4 5; do test -e {folder}/
 if host.get_fact(Command, "sysctl -n net.ipv4.ip_forward") == "1":
     files.put(name="Router", src=StringIO("yes\\n"), dest=f"{folder}/router", mode="644")
 links = len(host.get_fact(Command, "ip -o link").splitlines())
-files.put(name="Count", src=StringIO(f"{links}\\n"), dest=f"{folder}/links", mode="644")
+files.put(name="Count", src=StringIO(f"{links} links\\n"), dest=f"{folder}/links", mode="644")
 server.shell(name="Temporary", commands=[f"touch {folder}/temporary"])
 server.shell(name="Away", commands=[f"rm -f {folder}/temporary"])
 """
@@ -96,9 +94,9 @@ server.shell(name="Away", commands=[f"rm -f {folder}/temporary"])
 LEAVES = {
     "greeting": "hello\n",
     "secret": "s3cret\n",
-    "settings": "port = 8080\none = 1\ntwo = 2\nthree = 3\n",
+    "settings": "port = 8080\nwords = one:1 two:2 three:3\n",
     "colour": "blue\n",
-    "links": "2\n",
+    "links": "2 links\n",
 }
 
 
@@ -183,9 +181,9 @@ def verify(field, count):
     def one(host):
         folder = host.root / FOLDER.lstrip("/")
         for name, text in {**LEAVES, "about": f"{host.name} {os.uname().release}\n"}.items():
-            fleet_field.expect(
-                f"{name} on {host.name}", text, (folder / name).read_text() if (folder / name).exists() else None
-            )
+            # How a template ends is for each to decide.
+            found = (folder / name).read_text().split() if (folder / name).exists() else None
+            fleet_field.expect(f"{name} on {host.name}", text.split(), found)
         fleet_field.expect(f"mode of secret on {host.name}", 0o600, (folder / "secret").stat().st_mode & 0o777)
         fleet_field.expect(f"temporary on {host.name}", False, (folder / "temporary").exists())
 

@@ -132,3 +132,9 @@ class Terminated(Interrupted):
     """The controller was told to end by a signal; what it had changed was put back."""
 
     exit_code = 143
+
+
+class HungUp(Terminated):
+    """The controller's terminal has gone; what it had changed was put back."""
+
+    exit_code = 129

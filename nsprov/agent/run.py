@@ -177,7 +177,7 @@ class Run(Look):
     def draft(self) -> None:
         """Write the record beside the one that holds, so that `commit` cannot fail for want of space."""
         if self.writes():
-            lab.draft(f"{self.kernel.lab.root}/{MANIFEST}", self._record(self.desired))
+            lab.draft(f"{self.kernel.lab.root}/{MANIFEST}", content(self, self.desired, self._rows))
             self._drafted = True
 
     def commit(self) -> None:
@@ -195,20 +195,9 @@ class Run(Look):
             self.kernel.lab.close()
             return
         if not self._drafted or state is not self.desired:
-            lab.draft(f"{self.kernel.lab.root}/{MANIFEST}", self._record(state))
+            lab.draft(f"{self.kernel.lab.root}/{MANIFEST}", content(self, state, self._rows))
         lab.accept(f"{self.kernel.lab.root}/{MANIFEST}")
         self.kernel.lab.forget(JOURNAL)
-
-    def _record(self, state: State) -> dict[str, object]:
-        """Give what the record says of a state: the one that this run is for, or the one that it has gone back to."""
-        found: dict[str, object] = {"since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        if state is self.desired:
-            rows = self._rows or dump_state(state.values())
-            run = self.terms.members, self.terms.generation, self.terms.together
-        else:
-            rows = dump_state(state.values())
-            run = self.members, self.generation, self.together
-        return {**found, **dict(zip(("members", "generation", "together"), run)), "resources": rows}
 
     def holders(self) -> list[str]:
         """Say who keeps a network namespace alive that this run has removed."""
@@ -222,6 +211,18 @@ def begin(run: Run) -> list[list[object]]:
     members = sorted({*run.terms.members, *run.members})
     run.kernel.lab.write(JOURNAL, {"holder": holder, "resources": rows, "members": members})
     return rows
+
+
+def content(run: Run, state: State, rows: list[list[object]]) -> dict[str, object]:
+    """Give what the record says of the state that a run is for, of which there may be rows, or of the one it went back to."""
+    found: dict[str, object] = {"since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    if state is run.desired:
+        rows = rows or dump_state(state.values())
+        origin = run.terms.members, run.terms.generation, run.terms.together
+    else:
+        rows = dump_state(state.values())
+        origin = run.members, run.generation, run.together
+    return {**found, **dict(zip(("members", "generation", "together"), origin)), "resources": rows}
 
 
 def check_obstacles(kernel: Kernel, changes: Iterable[Change]) -> None:

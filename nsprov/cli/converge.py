@@ -54,8 +54,7 @@ def _converge(
     outcome_views.show_outcomes(target.lab, outcomes, given.output, acted=True, going=going, verbose=given.verbose)
     outcome_views.show_end(given, outcomes, time.monotonic() - began)
     code = report(target.lab, outcomes, returned=not going)
-    holding = {outcome.host for outcome in outcomes if outcome.desired or outcome.error or outcome.undone}
-    memory.remember(target.lab, holding if not code else holding | set(memory.hosts_of(target.lab)))
+    _remember(given, target.lab, outcomes, settled=not code)
     if outcome_views.show_held(outcomes) and not code:
         return Difference.exit_code
     return code
@@ -66,6 +65,14 @@ def _task(given: Given, target: Target, forget: Sequence[str] | None = None) -> 
     return provision.Task(
         target.lab, target.wanted, target.hosts, target.find, remembered, frozenset(forget or ()), given.limit is not None
     )
+
+
+def _remember(given: Given, lab: str, outcomes: Sequence[Outcome], *, settled: bool) -> None:
+    """Remember which hosts hold something of a lab now, as far as this run can tell."""
+    holding = {outcome.host for outcome in outcomes if outcome.desired or outcome.error or outcome.undone}
+    gone = {outcome.host for outcome in outcomes} - holding
+    earlier = set() if settled and given.limit is None else set(memory.hosts_of(lab)) - gone
+    memory.remember(lab, holding | earlier)
 
 
 def report(lab: str, outcomes: Sequence[Outcome], *, returned: bool) -> int:

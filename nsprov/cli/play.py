@@ -196,11 +196,19 @@ class Run:
         """Tell whether tasks on a host are root's if they say nothing."""
         return self._given.become or self._inventory.host(name).become
 
+    def _is_elevated(self, name: str) -> bool:
+        """Tell whether we have become root there: who is to be nobody else than who logged in is another user then."""
+        if self._inventory.host(name).connection == "local":
+            return os.geteuid() != 0
+        return self._elevates or self._is_root(name)
+
     def _exchange(self, name: str, steps: Sequence[dict[str, Any]], stop: threading.Event) -> Mapping[int, Result]:
         def tick() -> None:
             if stop.is_set():
                 raise Unreachable
 
+        if not self._is_elevated(name):
+            steps = [{key: value for key, value in step.items() if (key, value) != ("user", "")} for step in steps]
         found: dict[int, Result] = {}
         for message in fleet.talk(self._fleet, name, {"verb": "play", "steps": list(steps)}, tick):
             if message.get("event") == "result":

@@ -48,6 +48,9 @@ class Course:
             surveys = self._survey()
         if self.fleet.failed:
             return
+        for name in [name for name, found in surveys.items() if self._is_strange(name, found.members)]:
+            self._leave(name)
+            del surveys[name]
         self.states.update(self.task.wanted.states(surveys))
         for name in list(self.fleet.sessions):
             if name not in self.states and name in surveys and not surveys[name].holds:
@@ -142,12 +145,14 @@ class Course:
     def _part_with_strangers(self) -> None:
         """Leave hosts alone that hold nothing, or another lab of that name: its record knows none of ours."""
         ours = {host.name for host in self.task.hosts}
-        for name in [name for name in self.replies if name not in ours]:
-            members = set(self.replies[name]["members"])
-            stranger = members.isdisjoint(ours) and name not in self.task.remembered
-            if stranger or not (members or any(self.replies[name]["counts"].values())):
+        for name, reply in [(name, reply) for name, reply in self.replies.items() if name not in ours]:
+            if self._is_strange(name, reply["members"]) or not (reply["members"] or any(reply["counts"].values())):
                 self.fleet.ask({name: {"verb": "release"}}, patiently=True)
                 self._leave(name)
+
+    def _is_strange(self, name: str, members: Iterable[str]) -> bool:
+        ours = {host.name for host in self.task.hosts}
+        return name not in ours and name not in self.task.remembered and ours.isdisjoint(members)
 
     def _terms(self) -> dict[str, Any]:
         user = os.environ.get("SUDO_USER") or os.environ.get("USER") or os.geteuid()

@@ -7,7 +7,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from nsprov.errors import Diagnostic, Interrupted, Terminated
+from nsprov.errors import Diagnostic, HungUp, Interrupted, Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,8 @@ class Stopped(KeyboardInterrupt):
         """Say so of a host."""
         if self.number == signal.SIGINT:
             return Interrupted(Diagnostic("interrupted", host))
-        return Terminated(Diagnostic(f"ended by {signal.Signals(self.number).name}", host))
+        kind = HungUp if self.number == signal.SIGHUP else Terminated
+        return kind(Diagnostic(f"ended by {signal.Signals(self.number).name}", host))
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ OMIT = Omitted()
 def _joined(nodes: Iterable[Any]) -> Any:
     """Give the one value that there is, or all as one text; nothing is nothing."""
     values = list(nodes)
-    if len(values) == 1:
+    if len(values) == 1 or (values[1:] == ["\n"] and not isinstance(values[0], str)):  # a block's own last line end
         return _defined(values[0])
     text = "".join("" if value is None else str(_defined(value)) for value in values)
     if len(text) > render.MAX_OUTPUT:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _WHERE: Mapping[str, str] = {
     **dict.fromkeys(("command", "shell", "script"), "commands"),
-    **dict.fromkeys(("copy", "fetch", "slurp", "stat"), "content"),
+    **dict.fromkeys(("fetch", "slurp", "stat"), "looks"),
+    "copy": "content",
     **dict.fromkeys(("audit", "doctor", "labs", "teardown"), "labs"),
     **dict.fromkeys(("package", "service"), "software"),
     **dict.fromkeys(("ping", "wait_for"), "waiting"),

@@ -71,6 +71,9 @@ class Scheduler:
         self._meeting: dict[str, Any] = {}
         self._running: dict[Future[Any], str] = {}
         self._stop = threading.Event()
+        self._rank = {host: rank for rank, host in enumerate(programs)}
+        self._due: set[str] = set()
+        self._over: str | None = None
         self.ended: dict[str, str] = {}
         self.lost: dict[str, NsprovError] = {}
 
@@ -78,8 +81,7 @@ class Scheduler:
         """Run everything; Ctrl-C ends what is waited for, and is raised."""
         with ThreadPoolExecutor(self._forks) as pool:
             try:
-                for host in list(self._programs):
-                    self._resume(pool, host, None)
+                self._resume_all(pool, dict.fromkeys(self._programs))
                 while self._programs:
                     if self._running:
                         self._collect(pool)
@@ -96,8 +98,7 @@ class Scheduler:
         when = FIRST_COMPLETED if self._free else ALL_COMPLETED
         while not (done := wait(self._running, _SIGNS, when).done) or (not self._free and len(done) < len(self._running)):
             self._wires.sign()
-        order = list(self._programs)
-        for future in sorted(done, key=lambda one: order.index(self._running[one])):
+        for future in sorted(done, key=lambda one: self._rank[self._running[one]]):
             host = self._running.pop(future)
             problem = future.exception()
             if isinstance(problem, NsprovError):
@@ -115,9 +116,14 @@ class Scheduler:
         hosts = tuple(host for host in self._programs if self._meeting.get(host) == point)
         for host in hosts:
             del self._meeting[host]
-        for host in hosts:
+        self._resume_all(pool, dict.fromkeys(hosts, hosts))
+
+    def _resume_all(self, pool: ThreadPoolExecutor, answers: Mapping[str, Any]) -> None:
+        self._due = set(answers)
+        for host, answer in answers.items():
+            self._due.discard(host)
             if host in self._programs:
-                self._resume(pool, host, hosts)
+                self._resume(pool, host, answer)
 
     def _resume(self, pool: ThreadPoolExecutor, host: str, answer: Any) -> None:
         try:
@@ -130,10 +136,14 @@ class Scheduler:
             self.lost[host] = problem
             self._out(host, FAILED)
         except Enough as enough:
-            for one in list(self._programs) if enough.play else [host]:
-                self._drop(one)
+            self._drop(host)
+            if enough.play:
+                self._end("")
         else:
-            self._begin(pool, host, wanted)
+            if self._over is None:
+                self._begin(pool, host, wanted)
+            else:
+                self._leave(host)
 
     def _begin(self, pool: ThreadPoolExecutor, host: str, wanted: Wants) -> None:
         if isinstance(wanted, Meet):
@@ -151,9 +161,19 @@ class Scheduler:
         self.ended[host] = how
         failed = sum(1 for word in self.ended.values() if word != ABORTED)
         if self._limits.exceeded(failed, self._total):
-            for one in list(self._programs):
-                self._drop(one)
-                self.ended[one] = ABORTED
+            self._end(ABORTED)
+
+    def _end(self, how: str) -> None:
+        """End the play for all; who is at a task, as the one who ends it was, comes to its end and is told of."""
+        self._over = how
+        busy = self._due | set(self._running.values())
+        for host in [host for host in self._programs if host not in busy]:
+            self._leave(host)
+
+    def _leave(self, host: str) -> None:
+        self._drop(host)
+        if self._over:
+            self.ended[host] = self._over
 
     def _drop(self, host: str) -> None:
         program = self._programs.pop(host, None)
