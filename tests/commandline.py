@@ -67,7 +67,9 @@ class CommandLine:
         pipe = subprocess.PIPE
         options = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe, "cwd": self.folder, **options}
         argv = [*PROGRAM, command, *self.options, *map(str, argv)]
-        process = subprocess.Popen(argv, env={**self.environment, **(env or {})}, process_group=0, **options)
+        environment = {**self.environment, **(env or {})}
+        # Unbuffered: what a line that is read takes along, `communicate` would never see.
+        process = subprocess.Popen(argv, env=environment, process_group=0, bufsize=0, **options)
         self._running.append(process)
         return process
 

@@ -52,7 +52,8 @@ def _start(node):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "SECRET": "x", "LC_ALL": "C"}
         pipe = subprocess.PIPE
         code = "from nsprov.agent.engine import main; main()"
-        process = subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=pipe, stdout=pipe, stderr=pipe)
+        program = [sys.executable, "-c", code]
+        process = subprocess.Popen(program, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
         started.append(process)
         assert json.loads(process.stdout.readline())["event"] == "hello"
         asked = {"verb": "exec", "lab": "t", "node": "n1", "argv": argv, **request}
