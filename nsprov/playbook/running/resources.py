@@ -64,6 +64,8 @@ def _fields(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return {"node": name, "name": name, **found}
     if kind == "file":
         return {"owner": LAB, **found}
+    if kind == "veth":  # as in a topology, and as bridges are
+        found = {"state": "up", "peer_state": "up", **found}
     if kind == "rule" and "family" not in found:
         found["family"] = 6 if ":" in f"{found.get('source', '')}{found.get('destination', '')}" else 4
     if kind == "route" and "metric" not in found and ":" in f"{found.get('to')}{found.get('via')}":
