@@ -12,7 +12,8 @@
     ├── Locked                  exit 8    another run holds the lab
     ├── NothingMatched          exit 9    a pattern, a node name or a host name matched nothing
     └── Interrupted             exit 130  Ctrl-C, changes rolled back
-        └── Terminated          exit 143  SIGTERM or SIGHUP, changes rolled back
+        └── Terminated          exit 143  SIGTERM, changes rolled back
+            └── HungUp          exit 129  SIGHUP, changes rolled back
 
 This module is part of the agent: standard library only, Python 3.9 and newer.
 """

@@ -88,7 +88,8 @@ def report(lab: str, outcomes: Sequence[Outcome], *, returned: bool) -> int:
         views.note(f"`nsprov doctor @failed` looks at the hosts that failed{again}")
     worst = max(errors, key=lambda error: (isinstance(error, RollbackIncomplete), error.exit_code))
     unsure = any(isinstance(error, (RollbackIncomplete, Unreachable)) for error in errors)
-    if returned and not unsure and worst.exit_code in (5, 7, 130, 143) and not isinstance(worst, StalePlan):
+    put_back = isinstance(worst, Interrupted) or (worst.exit_code in (5, 7) and not isinstance(worst, StalePlan))
+    if returned and not unsure and put_back:
         views.note(f"lab {lab} is as it was before this run")
     return worst.exit_code
 

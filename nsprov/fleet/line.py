@@ -134,6 +134,7 @@ class Line:
                 yield message
                 return
             yield message
+            tick()
 
     def _silent(self, patience: float) -> Unreachable:
         self.lost = True

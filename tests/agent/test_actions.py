@@ -79,7 +79,7 @@ def test_a_command_is_no_shell(tmp_path):
     assert (result["changed"], result["rc"], result["stdout"]) == (True, 0, "b c|b cd|$B;|*|")
     assert do("command", cmd="cat", stdin="in")["stdout"] == "in"
     assert do("command", argv=["pwd"], chdir=str(tmp_path))["stdout"] == str(tmp_path)
-    assert do("command", terms, argv=["sh", "-c", "echo $A"])["cmd"] == ["sh", "-c", "echo b c"]
+    assert do("command", terms, argv=["sh", "-c", "echo $A"])["cmd"] == ["sh", "-c", "echo $A"]
 
 
 def test_a_command_that_fails():
@@ -195,7 +195,7 @@ def test_a_script(tmp_path):
     assert said[0] == "700"
     assert said[1].endswith("/hello.sh a b c")
     assert not Path(said[1].split()[0]).exists()
-    assert other["stdout"] == "42"
+    assert other["stdout"] == "42\n"
 
 
 def test_copy_says_what_it_does(tmp_path):

@@ -22,6 +22,7 @@ __all__ = [
     "LAB",
     "PATIENCE",
     "PROGRAM",
+    "CommandLine",
     "Fleet",
     "big",
     "demo_fixture",

@@ -184,7 +184,7 @@ def test_a_controller_that_is_told_to_end(gate, fleet):
     run.signal(signal.SIGHUP)
     said = run.end()
 
-    assert said.code == 143, said.err
+    assert said.code == 129, said.err
     assert "lab demo is as it was before this run" in said.err
     assert changed(fleet) == []
 

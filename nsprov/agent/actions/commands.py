@@ -26,8 +26,8 @@ _NOT_FOUND = 2
 
 def command(args: Mapping[str, Any], terms: Terms) -> Result:
     """Run a program, without a shell; variables in its arguments are those of the environment."""
-    given = [terms.filled(str(word)) for word in args.get("argv") or shlex.split(str(args["cmd"]))]
-    return _run(given, given, args, terms)
+    given = [str(word) for word in args.get("argv") or shlex.split(str(args["cmd"]))]
+    return _run([terms.filled(word) for word in given], given, args, terms)
 
 
 def shell(args: Mapping[str, Any], terms: Terms) -> Result:
@@ -39,7 +39,7 @@ def shell(args: Mapping[str, Any], terms: Terms) -> Result:
 def script(args: Mapping[str, Any], terms: Terms) -> Result:
     """Run a script of the controller's; it is a file on the host as long as it runs."""
     name = str(args["name"])
-    given = {**args, "stdin": None}
+    given = {**args, "stdin": None, "strip_empty_ends": False}  # as Ansible has it
     if terms.check or _needless(args, terms) is not None:
         return _run([name], name, given, terms)
     with tempfile.TemporaryDirectory(prefix="nsprov-") as folder:
