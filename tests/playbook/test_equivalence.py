@@ -70,7 +70,8 @@ def ours(folder, playbooks):
 
 def ansibles(folder, playbooks):
     settings = {"ANSIBLE_STDOUT_CALLBACK": "collect", "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback")}
-    settings |= {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_HOME": str(folder), "ANSIBLE_PIPELINING": "true", "LC_ALL": "C.UTF-8"}
+    settings |= {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_HOME": str(folder), "ANSIBLE_PIPELINING": "true"}
+    settings["LC_ALL"] = "C.UTF-8"  # it insists on UTF-8
     rows, counts = {}, {}
     found = run(folder, [sys.executable, str(HERE / "many.py"), "ansible", "inventory.yml", *playbooks], **settings)
     for one in filter(None, found.values()):
