@@ -6,6 +6,7 @@ LAN), reads only a part of ssh_config, and feeds stdin at 100 bytes a second.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import socket
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from nsprov.transport.conversation import Archive
     from nsprov.transport.session import Host, Options, Password, Session
     from nsprov.transport.sshconfig import Target
+
+_ASKED_ALONE = 4
+"""How often a jump host is asked for a channel when it is not said why there is none."""
 
 _PAUSE = 0.05  # seconds before the second try; each pause is up to twice the one before
 _LONGEST_PAUSE = 2.0
@@ -229,19 +233,29 @@ def _through(link: Link, target: Target) -> Link:
 
 def _tunnel(link: Link, target: Target, through: Link) -> paramiko.Channel:
     """Open a way through a jump host."""
-    assert through.transport is not None
     where = (target.hostname, target.port)
+    with contextlib.suppress(_Unexplained):
+        return _opened(link, target, through, where)
+    for _ in range(_ASKED_ALONE):  # paramiko may have given the reason to another thread, which failed at the same time
+        with through.turn, contextlib.suppress(_Unexplained):
+            return _opened(link, target, through, where)
+    raise _no_tunnel(link, target, paramiko.SSHException("no channel could be opened"))
+
+
+class _Unexplained(Exception):
+    """A channel was refused, and nobody knows why."""
+
+
+def _opened(link: Link, target: Target, through: Link, where: tuple[str, int]) -> paramiko.Channel:
+    assert through.transport is not None
     try:
         return through.transport.open_channel("direct-tcpip", where, ("", 0))
     except paramiko.ChannelException as problem:
         raise _no_tunnel(link, target, problem) from problem
-    except (paramiko.SSHException, OSError, EOFError):
-        pass  # paramiko may have given the reason to another thread, which has failed at the same time: ask alone
-    try:
-        with through.turn:
-            return through.transport.open_channel("direct-tcpip", where, ("", 0))
     except (paramiko.SSHException, OSError, EOFError) as problem:
-        raise _no_tunnel(link, target, problem) from problem
+        if not through.transport.is_active():
+            raise _no_tunnel(link, target, problem) from problem
+        raise _Unexplained from problem
 
 
 def _no_tunnel(link: Link, target: Target, problem: Exception) -> Unreachable:

@@ -146,7 +146,7 @@ def test_a_shell_is_on_a_terminal(shell, node):
 def test_control_c_in_a_shell_is_the_commands(shell):
     """The key goes to what runs in the shell, which goes on."""
     child = shell("b1")
-    child.sendline("echo st''arted; sleep 100")
+    child.sendline("sh -c 'echo st''arted; exec sleep 100'")
     child.expect("started\r\n")
     child.sendintr()
     child.expect("[#$] ")
