@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import time
@@ -449,10 +450,18 @@ def interrupted(state, disturb):
     return "", ()
 
 
+def killed(pid):
+    """Kill a process, and wait until it is dead: a signal takes its time."""
+    watch = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert select.select([watch], [], [], 30)[0]
+    os.close(watch)
+
+
 def test_the_process_ends_between_plan_and_act(forked, living):
     """The run fails in words, before anything but the attempt was made, and leaves nothing."""
     process = living(furnished=False)
-    words, left = forked(lambda: interrupted(joined(process.pid), lambda: os.kill(process.pid, signal.SIGKILL)))
+    words, left = forked(lambda: interrupted(joined(process.pid), lambda: killed(process.pid)))
 
     assert (words, left) == (f"Process {process.pid} has ended.", ())
 

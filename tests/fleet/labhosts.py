@@ -254,6 +254,7 @@ def _spawn(stack, base, number, cpu, network, bridge):
     stack.callback(process.kill)
     pid = _child(process.pid)
     _run("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    stack.callback(_run, "ip", "link", "del", port)  # at once: the kernel takes its namespace down by and by
     _run("ip", "link", "set", port, "master", bridge, "up")
     log = Path(f"/proc/{pid}/root/run/sshd.log")
     return LabHost(name, address, 22, pid, log, base / "id", base / "known_hosts", base / "ssh_config")

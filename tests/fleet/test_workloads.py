@@ -144,7 +144,7 @@ def test_a_host_that_goes_away_while_it_is_followed(crew, fleet):
     process = crew.start("logs", "-f")
     while b"c1/once" not in process.stdout.readline():
         pass
-    fleet.hosts[0].run("pkill -KILL -f '[n]sprov.agent.engine'")
+    fleet.hosts[0].run("pkill -KILL -f '[p]ython.* -c'")
     assert select.select([process.stderr], [], [], PATIENCE)[0], "nobody is told that a host has gone"
     rest = [process.stdout.readline() for _ in range(150)]
     said = interrupt(process)
