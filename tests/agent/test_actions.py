@@ -489,7 +489,7 @@ def test_as_another_user(talk, tmp_path):
     assert results[0]["stdout"].endswith("0000000000000000")
     assert (account.pw_uid, True) == ((tmp_path / "his").stat().st_uid, results[1]["changed"])
     assert results[2]["msg"] == f"fetch: {secret}: Permission denied"
-    assert [result["stdout"] for result in results[3:]] == ["nobody", "root", "root"]
+    assert [result["stdout"] for result in results[3:]] == ["nobody\n", "root", "root"]
 
 
 @root
