@@ -176,7 +176,7 @@ def test_a_check_and_the_run(players):
         assert dict.fromkeys(HOSTS, "ok") == again.status(task) == rechecked.status(task), task
     assert checked.every("template", "diff") == ran.every("template", "diff")
     assert ran.every("template", "diff")["lab2"]["after"] == "lab2 of 3\n"
-    assert ran.every("script", "stdout")["lab3"] == "h3\nyou"
+    assert ran.every("script", "stdout")["lab3"] == "h3\nyou\n"
     assert "default via 10.9.0.1" in ran.every("look", "stdout")["lab1"]
     assert ("640 root\n644 daemon\n", "\0\xff".encode()) == (mode, fetched)
     assert dict.fromkeys(HOSTS, "changed") == undone.status("bridge")
