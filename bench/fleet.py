@@ -9,7 +9,6 @@ README.md beside this file says what is measured, what with, and what is fair.
 
 import argparse
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -169,13 +168,7 @@ def inside(options):
     about = fleet_report.machine(options, time.monotonic() - began)
     about["rounds"] = {name: ROUNDS.get(name, options.rounds) for name in options.only}
     text = "\n".join(fleet_report.report(rows, about)) + "\n"
-    if options.output:
-        options.output.write_text(text)
-    else:
-        print(text, end="")
-    if options.json:
-        options.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    return 1 if any("error" in row for row in rows) else 0
+    return fleet_report.deliver(text, rows, about, options)
 
 
 def main():

@@ -1,5 +1,6 @@
 """The tables of the fleet's benchmark, in markdown, from its measurements."""
 
+import json
 import os
 import platform
 import re
@@ -202,9 +203,18 @@ def targets(figures):
         yield ""
 
 
-if __name__ == "__main__":
-    import json
+def deliver(text, rows, about, options):
+    """Write the tables and every single measurement to where they are wanted; give the exit code."""
+    if options.output:
+        options.output.write_text(text)
+    else:
+        print(text, end="")
+    if options.json:
+        options.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
+    return 1 if any("error" in row for row in rows) else 0
 
+
+if __name__ == "__main__":
     with open(sys.argv[1]) as file:
         found = json.load(file)
     print("\n".join(report(found["rows"], found["machine"])))

@@ -273,13 +273,7 @@ def inside(options):
             rows.append(row)
     about = fleet_report.machine(options, time.monotonic() - began)
     text = "\n".join(report(rows, about, options)) + "\n"
-    if options.output:
-        options.output.write_text(text)
-    else:
-        print(text, end="")
-    if options.json:
-        options.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    return 1 if any("error" in row for row in rows) else 0
+    return fleet_report.deliver(text, rows, about, options)
 
 
 def main():

@@ -20,7 +20,8 @@ from nsprov.kernel import linktypes, tunnels
 from nsprov.kernel.encapsulation import NewLink, gretap_type, move_link, new_gretap
 from nsprov.kernel.netlink import Request
 from nsprov.kernel.rtnl import LinkSettings, Tunnel, delete_link, set_link
-from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
+from nsprov.plan.links import SingleLink
+from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ NAME = "gretap"
 
 
 @dataclass(frozen=True)
-class Gretap(Resource):
+class Gretap(SingleLink):
     """`local` and `remote` are addresses of hosts; `master` is a bridge in the same place, empty for none.
 
     `intact` is false for one that was renamed or moved.
@@ -49,34 +50,6 @@ class Gretap(Resource):
     master: str | None = None
     state: str | None = None
     intact: bool = field(default=True, metadata=REPLACE)
-
-    def ref(self) -> Ref:
-        """Name it after its place and name."""
-        return Ref(NAME, f"{place(self.node)}/{self.ifname}")
-
-    def provides(self) -> tuple[str, ...]:
-        """Addresses and routes need the link, workloads the whole network of their node."""
-        return f"link:{place(self.node)}/{self.ifname}", f"network:{place(self.node)}"
-
-    def needs(self) -> tuple[str, ...]:
-        """The bridge whose port it is."""
-        return (f"link:{place(self.node)}/{self.master}",) if self.master else ()
-
-    def loses(self, after: Gretap) -> tuple[str, ...]:
-        """With another MAC the kernel drops all neighbour entries (neigh_changeaddr())."""
-        return (f"mac:{place(self.node)}/{self.ifname}",) if after.mac not in (None, self.mac) else ()
-
-    def stands_on(self) -> tuple[str, ...]:
-        """The network namespace of its node."""
-        return (f"netns:{self.node}",) if self.node else ()
-
-    def dies_with(self) -> tuple[str, ...]:
-        """Nothing: a namespace is taken down some time later, and until then nobody could have the key."""
-        return ()
-
-    def watches(self) -> tuple[tuple[str, str, str | int], ...]:
-        """Its link."""
-        return ((self.node, "link", self.ifname),)
 
 
 SCHEMA = Gretap

@@ -22,7 +22,8 @@ from nsprov.kernel import linktypes, tunnels
 from nsprov.kernel.encapsulation import NewLink, forwarding, new_vxlan
 from nsprov.kernel.netlink import Request, creating
 from nsprov.kernel.rtnl import LinkSettings, Tunnel, set_link
-from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, Resource, place
+from nsprov.plan.links import SingleLink
+from nsprov.plan.resource import HOST, IDENTITY, REPLACE, Ref, place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ _CHUNK = 32
 
 
 @dataclass(frozen=True)
-class Vxlan(Resource):
+class Vxlan(SingleLink):
     """`node` is empty for a port of a bridge on the host; `local` and `remotes` are addresses of hosts.
 
     `master` is a bridge in the same place, empty for none. `intact` is false for one that was renamed or moved.
@@ -54,34 +55,6 @@ class Vxlan(Resource):
     master: str | None = None
     state: str | None = None
     intact: bool = field(default=True, metadata=REPLACE)
-
-    def ref(self) -> Ref:
-        """Name it after its place and name."""
-        return Ref(NAME, f"{place(self.node)}/{self.ifname}")
-
-    def provides(self) -> tuple[str, ...]:
-        """Addresses and routes need the link, workloads the whole network of their node."""
-        return f"link:{place(self.node)}/{self.ifname}", f"network:{place(self.node)}"
-
-    def needs(self) -> tuple[str, ...]:
-        """The bridge whose port it is."""
-        return (f"link:{place(self.node)}/{self.master}",) if self.master else ()
-
-    def loses(self, after: Vxlan) -> tuple[str, ...]:
-        """With another MAC the kernel drops all neighbour entries (neigh_changeaddr())."""
-        return (f"mac:{place(self.node)}/{self.ifname}",) if after.mac not in (None, self.mac) else ()
-
-    def stands_on(self) -> tuple[str, ...]:
-        """The network namespace of its node."""
-        return (f"netns:{self.node}",) if self.node else ()
-
-    def dies_with(self) -> tuple[str, ...]:
-        """Nothing: a namespace is taken down some time later, and until then nobody could have the VNI."""
-        return ()
-
-    def watches(self) -> tuple[tuple[str, str, str | int], ...]:
-        """Its link."""
-        return ((self.node, "link", self.ifname),)
 
 
 SCHEMA = Vxlan

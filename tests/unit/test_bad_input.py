@@ -3,15 +3,20 @@
 A case is `name.yml` and `name.txt`; `NSPROV_BLESS=1 pytest tests/unit/test_bad_input.py` writes the texts anew.
 """
 
-import os
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from diagnostics import expected, written
 
 from nsprov.errors import InputError
 from nsprov.topology import load
 
-BAD = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bad")
-CASES = sorted(name[:-4] for name in os.listdir(BAD) if name.endswith(".yml"))
+BAD = Path(__file__).parents[1] / "bad"
+CASES = sorted(path.stem for path in BAD.glob("*.yml"))
 
 
 def told(name, monkeypatch):
@@ -22,27 +27,12 @@ def told(name, monkeypatch):
     return caught.value.diagnostics
 
 
-def written(diagnostics):
-    """Write diagnostics as the expected texts do."""
-    lines = []
-    for diagnostic in diagnostics:
-        lines.append(f"{diagnostic.where}: {diagnostic.summary}")
-        lines += [f"  {word}: {text}" for word in ("detail", "hint") if (text := getattr(diagnostic, word))]
-    return "\n".join(lines) + "\n"
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_says_exactly_this(name, monkeypatch):
     """A broken file gives the diagnostics that are written down for it, in this order."""
     found = written(told(name, monkeypatch))
-    path = os.path.join(BAD, f"{name}.txt")
-    if os.environ.get("NSPROV_BLESS"):
-        with open(path, "w", encoding="utf-8") as stream:
-            stream.write(found)
-    with open(path, encoding="utf-8") as stream:
-        expected = stream.read()
 
-    assert expected == found
+    assert expected(BAD / f"{name}.txt", found) == found
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -62,7 +52,7 @@ def test_keeps_to_the_form(name, monkeypatch):
 
 def test_no_text_without_a_file():
     """Every expected text belongs to a broken file, and there are plenty of both."""
-    texts = {name[:-4] for name in os.listdir(BAD) if name.endswith(".txt")}
+    texts = {path.stem for path in BAD.glob("*.txt")}
 
     assert texts == set(CASES)
     assert len(CASES) >= 45

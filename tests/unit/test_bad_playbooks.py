@@ -4,10 +4,14 @@ A case is `name.yml` and `name.txt`; `NSPROV_BLESS=1 pytest tests/unit/test_bad_
 What a case imports is in `parts`.
 """
 
-import os
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from diagnostics import expected, written
 
 from nsprov.errors import InputError
 from nsprov.playbook.reading import load
@@ -24,24 +28,12 @@ def told(name, monkeypatch):
     return caught.value.diagnostics
 
 
-def written(diagnostics):
-    """Write diagnostics as the expected texts do."""
-    lines = []
-    for diagnostic in diagnostics:
-        lines.append(f"{diagnostic.where}: {diagnostic.summary}")
-        lines += [f"  {word}: {text}" for word in ("detail", "hint") if (text := getattr(diagnostic, word))]
-    return "\n".join(lines) + "\n"
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_says_exactly_this(name, monkeypatch):
     """A broken playbook gives the diagnostics that are written down for it, all at once and in this order."""
     found = written(told(name, monkeypatch))
-    path = BROKEN / f"{name}.txt"
-    if os.environ.get("NSPROV_BLESS"):
-        path.write_text(found, encoding="utf-8")
 
-    assert path.read_text(encoding="utf-8") == found
+    assert expected(BROKEN / f"{name}.txt", found) == found
 
 
 @pytest.mark.parametrize("name", CASES)
