@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nsprov.kinds import KINDS
+from nsprov.plan.resource import Resource
 
 if TYPE_CHECKING:
     from dataclasses import Field
@@ -39,7 +40,11 @@ def page(kind: Any) -> str:
     table = f"| field | type | default | a change of it |\n|---|---|---|---|\n{rows}"
     about = inspect.getdoc(kind.SCHEMA) or ""
     verbs = "".join(f"| {verb} | {_says(getattr(kind, verb))} |\n" for verb in _VERBS)
-    edges = "".join(f"| {word} | {_says(getattr(kind.SCHEMA, name))} |\n" for word, name in _EDGES if name in vars(kind.SCHEMA))
+    edges = "".join(
+        f"| {word} | {_says(getattr(kind.SCHEMA, name))} |\n"
+        for word, name in _EDGES
+        if getattr(kind.SCHEMA, name) is not getattr(Resource, name)
+    )
     return (
         f"{HEAD.format(source=source)}# {kind.NAME}\n\n{doc}\n\n## Fields\n\n{about}\n\n{table}\n"
         f"## What it has to do with others\n\n| | |\n|---|---|\n{edges}\n## What is done\n\n| | |\n|---|---|\n{verbs}"

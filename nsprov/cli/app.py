@@ -12,7 +12,7 @@ from typer.main import get_command_name
 
 from nsprov import __version__
 from nsprov.cli import adhoc, attach, converge, doctor, enter, graph, inventory, logs, looking, ns, play, views, workloads
-from nsprov.errors import Interrupted, NsprovError
+from nsprov.errors import NsprovError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,10 +38,6 @@ def run() -> int:
             raise
         views.show_error(problem)
         return problem.exit_code
-    except KeyboardInterrupt:
-        # Wherever it was, it was not while hosts were being changed: that ends in an outcome of its own.
-        views.note("interrupted; `nsprov status` says what is there")
-        return Interrupted.exit_code
     except BrokenPipeError:
         return views.unread()
     except Exception as problem:

@@ -11,6 +11,7 @@ import typer
 
 from nsprov import fleet, transport
 from nsprov.cli import asking
+from nsprov.errors import Diagnostic, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -197,7 +198,13 @@ def shared(
                 group(**{parameter.name: arguments.pop(parameter.name) for parameter in parameters})
                 for group, parameters in zip(groups, ours, strict=True)
             ]
-            return command(*values, **arguments)
+            try:
+                return command(*values, **arguments)
+            except KeyboardInterrupt:
+                # Wherever it was, it was not while hosts were being changed: that ends in an outcome of its own.
+                # Here, because typer would make of it an exit that says nothing.
+                hint = "see with `nsprov status` what is there"
+                raise Interrupted(Diagnostic("interrupted", hint=hint)) from None
 
         parameters = sorted([*own, *(one for group in ours for one in group)], key=lambda parameter: parameter.kind)
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from nsprov.cli import matrix, views
@@ -114,12 +115,23 @@ def _line(change: Change) -> str:
     """Write a change: glyph, word, ref, what differs, why."""
     glyph = GLYPHS[change.action]
     parts = [f"{glyph} {change.action:7} {views.printable(str(change.ref))}"]
-    parts.extend(f"{name} {_short(old)} -> {_short(new)}" for name, old, new in change.fields())
+    parts.extend(_field(name, old, new) for name, old, new in change.fields())
     why = f"goes with {change.implied}" if change.implied and change.action == DELETE else change.reason
     return f"  {views.paint('  '.join(parts), glyph, sys.stdout)}  ({views.printable(why)})"
 
 
+def _field(name: str, old: object, new: object) -> str:
+    """Write what a field was and becomes; of texts of many lines the first that differs."""
+    if not (isinstance(old, str) and isinstance(new, str) and "\n" in old + new):
+        return f"{name} {_short(old)} -> {_short(new)}"
+    lines = zip_longest(old.splitlines(), new.splitlines())
+    number, (was, becomes) = next(((n, pair) for n, pair in enumerate(lines, 1) if pair[0] != pair[1]), (1, (old, new)))
+    return f"{name} line {number} {_short(was)} -> {_short(becomes)}"
+
+
 def _short(value: object) -> str:
+    if value is None:
+        return "nothing"
     text = views.printable(repr(value) if isinstance(value, str) else str(value))
     return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
 

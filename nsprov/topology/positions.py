@@ -116,7 +116,7 @@ class Problems:
 
     def add(self, path: Path, summary: str, hint: str = "", detail: str = "", *, key: bool = False) -> None:
         """Note a problem at a value, or at its key; the same one from the same line counts once."""
-        self._doubt(path)
+        self._doubt(path, key=key)
         path = self._as_given(path)
         self._touched.update(path[:length] for length in range(1, len(path) + 1))
         if len(summary) > LONGEST_SUMMARY:
@@ -152,9 +152,10 @@ class Problems:
             given = (*given, place)
         return given
 
-    def _doubt(self, path: Path) -> None:
+    def _doubt(self, path: Path, *, key: bool) -> None:
         if path[:1] == ("nodes",) and len(path) > 1:
-            if len(path) == _NODE_ITSELF or path[_NODE_ITSELF] in _NETWORK:
+            unknown = key and len(path) == _NODE_ITSELF + 1  # what was meant may have been an interface
+            if len(path) == _NODE_ITSELF or unknown or path[_NODE_ITSELF] in _NETWORK:
                 self._doubtful.add(path[1])
         elif path[:1] and path[0] in _SHARED:
             self._all_doubtful = True

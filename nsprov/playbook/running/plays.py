@@ -59,6 +59,7 @@ class Stage:
     terms: Terms
     shared: dict[Any, Any] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
+    _unmatched: list[Diagnostic] = field(default_factory=list)
 
     def run(self) -> None:
         """Carry out all plays; a host that has failed takes no part in those that follow.
@@ -75,9 +76,7 @@ class Stage:
             if hosts and not self._play(play, hosts):
                 break
         if not found:
-            hint = "see what there is with `nsprov inventory --graph`"
-            patterns = ", ".join(str(play.hosts) for play in self.playbook.plays)
-            raise NothingMatched(Diagnostic("no play has a host", self.playbook.path, f"They are for {patterns}.", hint))
+            raise NothingMatched(*self._unmatched)
 
     def hosts(self, play: Play) -> tuple[str, ...]:
         """Give the hosts that a play is for."""
@@ -86,7 +85,8 @@ class Stage:
         try:
             names = self.world.matching(pattern)
             return tuple(self.terms.limit(names))
-        except NothingMatched:
+        except NothingMatched as problem:
+            self._unmatched += problem.diagnostics
             return ()
 
     def _play(self, play: Play, hosts: tuple[str, ...]) -> bool:
